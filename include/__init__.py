@@ -1,0 +1,1 @@
+"""The work of Tollgate: typed Python that has never heard of Airflow."""

@@ -1,0 +1,1 @@
+"""The verdict on one candidate: values, change against the champion, slices, business rules, calibration."""

@@ -1,0 +1,1 @@
+"""The target on this machine: a serving process that follows a pointer."""

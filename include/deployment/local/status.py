@@ -1,0 +1,100 @@
+"""What an endpoint should serve, what it serves, since when and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from include.declaration.models import Pipeline
+from include.deployment.local.switch import ask_version, locate_endpoint
+from include.errors import EndpointUnavailable, PointerInvalid
+from include.pointer import locate_endpoint_folder, read_pointer
+from include.settings import Settings
+
+
+@dataclass(frozen=True)
+class EndpointStatus:
+    """``state``: "ready", "starting", "no model deployed yet", "withdrawn" or "broken" as the endpoint says, or "down".
+
+    ``declared_version`` is the pointer's; ``served_version`` the endpoint's own answer; ``agree`` whether they are the
+    same. ``since``, ``by`` and ``reason`` are of the pointer's swap; ``problem`` says what is wrong, if anything.
+    ``rollout`` is what the endpoint says of a candidate beside it, if there is one. ``scoring_path`` is what computes
+    the answers, and ``scoring_note`` why nothing faster does. ``rules`` says of each prediction rule what it allows and
+    how many answers of the served version it changed or refused; ``capture`` what is kept of requests and answers.
+    """
+
+    pipeline: str
+    url: str
+    state: str
+    declared_version: str | None
+    served_version: str | None
+    agree: bool
+    partition: str | None = None
+    since: str | None = None
+    by: str | None = None
+    reason: str | None = None
+    previous_version: str | None = None
+    started_at: str | None = None
+    pid: int | None = None
+    problem: str | None = None
+    scoring_path: str | None = None
+    scoring_note: str | None = None
+    rules: tuple[str, ...] = ()
+    capture: str | None = None
+    rollout: Mapping[str, Any] | None = None
+
+
+def read_status(settings: Settings, pipeline: Pipeline) -> EndpointStatus:
+    """Read the pointer and ask the endpoint; raises nothing when either is missing or wrong, but says so."""
+    endpoint = locate_endpoint(settings, pipeline)
+    problem: str | None = None
+    pointer = None
+    try:
+        pointer = read_pointer(locate_endpoint_folder(settings, pipeline.name))
+    except PointerInvalid as error:
+        problem = error.message
+    answer: dict[str, Any] = {}
+    try:
+        answer = ask_version(endpoint)
+        refused = answer["pointer_error"]
+        problem = problem or (str(refused["message"]) if refused else answer.get("reason") or None)
+    except EndpointUnavailable as error:
+        problem = problem or error.message
+    declared = pointer.version if pointer else None
+    served = answer.get("version")
+    return EndpointStatus(
+        pipeline=pipeline.name,
+        url=endpoint.url,
+        state=str(answer.get("state", "down")),
+        declared_version=declared,
+        served_version=served,
+        agree=declared == served,
+        partition=pointer.partition if pointer else None,
+        since=pointer.swapped_at if pointer else None,
+        by=pointer.by if pointer else None,
+        reason=pointer.reason if pointer else None,
+        previous_version=pointer.previous.version if pointer and pointer.previous else None,
+        started_at=answer.get("started_at"),
+        pid=answer.get("pid"),
+        problem=problem,
+        scoring_path=answer.get("scoring_path"),
+        scoring_note=answer.get("scoring_note") or None,
+        rules=tuple(_describe_rule(rule) for rule in answer.get("prediction_rules", ())),
+        capture=_describe_capture(answer["capture"]) if answer.get("capture") else None,
+        rollout=answer.get("rollout"),
+    )
+
+
+def _describe_capture(capture: dict[str, Any]) -> str:
+    if capture["state"] == "off":
+        return f"nothing ({capture['reason']})"
+    text = f"{capture['sampling_percentage']:g} % of the requests: {capture['captured']} kept"
+    if capture["not_captured"]:
+        text += f", {capture['not_captured']} could not be"
+    return text if capture["state"] == "on" else f"{text}; it stopped: {capture['reason']}"
+
+
+def _describe_rule(rule: dict[str, Any]) -> str:
+    done = "clipped" if rule["action"] == "clip" else "refused"
+    return f"{rule['name']} ({rule['bounds']}): {rule['answers']} answers {done}"

@@ -1,0 +1,163 @@
+"""A candidate beside the champion: which requests it gets, whether its answer will do, and what came of it.
+
+The champion has scored a request before the candidate is asked. So the two can be compared on the same request, and
+whatever the candidate does, the caller's answer is there already.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from include.rollout import PROBE_HEADER, RolloutOrder, place_value
+from include.serving.answers import JSON, Answer
+from include.serving.candidate import (
+    CandidateBusy,
+    CandidateClient,
+    CandidateGarbled,
+    CandidateGone,
+    CandidateSlow,
+    Reply,
+)
+from include.serving.counters import CANDIDATE, DIFFERENCE, LATENCY, ROWS, Counters
+from include.serving.follow import Serving
+from include.serving.prediction_rules import find_broken
+
+_BILLION = 1_000_000_000
+_PROBE = PROBE_HEADER.encode()
+# What the champion answers is for the candidate to answer too, unless it only says how busy the endpoint is.
+_WORTH_ASKING = frozenset((200, 400, 415, 500))
+# On a machine that has time for us a timer is late by some milliseconds at most.
+_HELD_UP_SECONDS = 0.02
+_REFUSALS = frozenset((400, 413, 415))
+
+
+class _Body(msgspec.Struct):
+    """What an answer holds."""
+
+    predictions: list[float]
+    model_version: str
+
+
+_decoder = msgspec.json.Decoder(_Body)
+
+
+class Canary:
+    """One worker's part in a rollout: made when an order begins to hold, replaced when it changes."""
+
+    def __init__(
+        self,
+        order: RolloutOrder,
+        champion: Serving,
+        client: CandidateClient,
+        counters: Counters,
+    ) -> None:
+        self.order = order
+        self.champion = champion
+        self.client = client
+        self._counters = counters
+        self._cells = counters.cells
+        self._id = order.id.encode()
+        self._sticky = order.sticky_header.lower().encode() if order.sticky_header else None
+        version = order.version
+        self._named = (b"x-model-version", version.encode("ascii", "replace"))
+        self._latency = counters.find(LATENCY, version)
+        self._differences = {source: counters.find(DIFFERENCE, version, source) for source in ("customer", "probe")}
+        self._stalled_at = 0
+
+    async def answer(
+        self, headers: Mapping[bytes, bytes], content_type: str, body: bytes, own: Answer, started: int
+    ) -> Answer | None:
+        """The candidate's answer, counted; None when ``own``, the champion's, is to be given: this request is not the
+        candidate's, or its answer will not do."""
+        probe = headers.get(_PROBE) == self._id
+        if own.status not in _WORTH_ASKING or not (probe or self._is_chosen(headers)):
+            return None
+        source = "probe" if probe else "customer"
+        asked = time.perf_counter_ns()
+        try:
+            reply = await self.client.ask(content_type, body, self.order.deadline_ms / 1e3)
+        except CandidateBusy:
+            return None
+        except CandidateSlow as error:
+            outcome = self._name_delay(asked, error.late_seconds)
+        except CandidateGone:
+            outcome = "gone"
+        except CandidateGarbled:
+            outcome = "garbled"
+        else:
+            outcome, predictions = self._judge(reply, own)
+            if outcome == "answered":
+                if own.status == 200:
+                    self._compare(source, predictions, _decoder.decode(own.content).predictions)
+                self._count(source, outcome)
+                return self._give(reply, predictions, own, started)
+        self._count(source, outcome)
+        return None
+
+    def _is_chosen(self, headers: Mapping[bytes, bytes]) -> bool:
+        value = headers.get(self._sticky) if self._sticky is not None else None
+        share = self.order.share_percent
+        if value is not None:
+            return place_value(self.order.version, value) < share
+        return random.random() * 100 < share  # noqa: S311 (nobody gains by knowing it)
+
+    def _judge(self, reply: Reply, own: Answer) -> tuple[str, list[float]]:
+        """What the reply comes to, and its predictions when it will do."""
+        if reply.status != 200:
+            if reply.status not in _REFUSALS:
+                return "error", []
+            return ("refused" if own.status == 200 else "both_refused"), []
+        try:
+            body = _decoder.decode(reply.content)
+        except (msgspec.DecodeError, RecursionError):
+            return "garbled", []
+        rows = own.rows if own.status == 200 else len(body.predictions)
+        if body.model_version != self.order.version or len(body.predictions) != rows or not rows:
+            return "garbled", []
+        # By the champion's rules too: what a candidate was registered with must not loosen them.
+        if find_broken(body.predictions, self.champion.model.rules) is not None:
+            return "rule", []
+        return "answered", body.predictions
+
+    def _give(self, reply: Reply, predictions: list[float], own: Answer, started: int) -> Answer:
+        path = reply.scoring_path or b"unknown"
+        path_name = path.decode("ascii", "replace")
+        self._counters.observe(self._latency, time.perf_counter_ns() - started)
+        self._cells[self._counters.find(ROWS, self.order.version, path_name)] += len(predictions)
+        answer = Answer(200, reply.content, (JSON, self._named, (b"x-scoring-path", path)), rows=len(predictions))
+        recorder = self.champion.recorder
+        if own.record and recorder is not None:
+            answer.record = recorder.retell(own.record, predictions, (self.order.version, path_name))
+        return answer
+
+    def _compare(self, source: str, candidate: list[float], champion: list[float]) -> None:
+        """Add the difference of the two means, from −1 to 1, to its sums: how many, their sum, and that of the squared
+        distances from what the ones before let expect."""
+        difference = math.fsum(candidate) / len(candidate) - math.fsum(champion) / len(champion)
+        difference = min(max(difference, -1.0), 1.0)
+        cells, cell = self._cells, self._differences[source]
+        expected = cells[cell + 1] / _BILLION / (cells[cell] + 1)
+        cells[cell + 2] += round((difference - expected) ** 2 * _BILLION)
+        cells[cell + 1] += round(difference * _BILLION)
+        cells[cell] += 1
+
+    def _count(self, source: str, outcome: str) -> None:
+        self._counters.count(CANDIDATE, self.order.version, source, outcome)
+
+    def _name_delay(self, asked: int, late_seconds: float) -> str:
+        """One stall is one failure, however many requests it held up, and none when this process was held up as well,
+        by a busy machine: noise that comes in heaps must not look like evidence. Such requests are counted apart."""
+        if asked < self._stalled_at or late_seconds > _HELD_UP_SECONDS:
+            return "stall"
+        self._stalled_at = time.perf_counter_ns()
+        return "slow"
+
+    def describe(self) -> dict[str, Any]:
+        """What the worker follows, for the board."""
+        return {"id": self.order.id, "share_percent": self.order.share_percent}

@@ -1,0 +1,1 @@
+"""From validated partitions to trained, evaluated and logged candidates."""

@@ -1,0 +1,196 @@
+"""One candidate: fitted, timed, evaluated on the holdout and logged, or taken over whole from an earlier try."""
+
+from __future__ import annotations
+
+import json
+import resource
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from include.contracts import TrainedModel, TrainingSet, pack, unpack
+from include.declaration.models import Pipeline
+from include.errors import TrainingDataInvalid
+from include.scoring.row_features import RowFeatures
+from include.scoring.scorer import Scorer
+from include.settings import Settings
+from include.tracking.entries import (
+    log_artifact,
+    log_dataset,
+    log_json,
+    log_metrics,
+    log_params,
+    read_tags,
+    set_tags,
+)
+from include.tracking.models import download_predictions, log_predictions, log_scorer
+from include.training.dataset import dump_features
+from include.training.estimators import build_estimator, find_candidate
+from include.training.evaluate import evaluate_predictions, read_rows, write_predictions
+from include.training.plots import draw_plots, measure_importance
+
+FITTED_TAG = "tollgate.fitted"
+TRAINED_TAG = "tollgate.trained_model"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted scorer and what it cost: seconds of wall clock and of CPU, and this process's peak memory in MB."""
+
+    scorer: Scorer
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+
+
+def fit_scorer(pipeline: Pipeline, training_set: TrainingSet, candidate_name: str, threads: int) -> Fitted:
+    """Fit the candidate on the training rows with at most ``threads`` threads. Same inputs, same model.
+
+    Raises DeclarationError (unknown candidate, parameters), TrainingDataInvalid when the estimator refuses the data.
+    """
+    candidate = find_candidate(pipeline, candidate_name)
+    requests, labels, _ = read_rows(training_set, "train")
+    tables_json = (Path(training_set.folder) / "tables.json").read_text()
+    estimator = build_estimator(pipeline, candidate, threads)
+    scorer = Scorer(RowFeatures(dump_features(pipeline), tables_json), estimator)
+    wall, cpu = time.perf_counter(), time.process_time()
+    try:
+        # More threads than free cores cost ten times: two fits of two threads on two cores took 43 s instead of 4.
+        with threadpool_limits(limits=threads):
+            scorer.fit(requests, labels)
+    except ValueError as error:
+        # An empty feature makes scikit-learn's trees fail with a message about window shapes.
+        features = scorer.row_features.transform(requests)
+        empty = [str(name) for name in features.columns if features[name].isna().all()]
+        hint = f"; these features have no value in any training row: {', '.join(empty)}" if empty else ""
+        raise TrainingDataInvalid(
+            f"Candidate {candidate_name!r} cannot be fitted on training set {training_set.digest} ({error}){hint}.",
+            next_step="Correct the candidate's parameters or the features it is given.",
+            measure="fit",
+            candidate=candidate_name,
+            empty_features=empty,
+        ) from error
+    seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
+    return Fitted(scorer, seconds, cpu_seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def locate_predictions(training_set: TrainingSet, candidate_name: str, run_id: str) -> Path:
+    """Where the candidate's holdout predictions are kept while its training runs."""
+    return Path(training_set.folder) / "predictions" / f"{candidate_name}-{run_id}.parquet"
+
+
+def read_partition_versions(training_set: TrainingSet) -> dict[str, str]:
+    """Partition to published version, oldest first, as the training set was made from them."""
+    document = json.loads((Path(training_set.folder) / "set.json").read_bytes())
+    partitions: dict[str, str] = document["facts"]["partitions"]
+    return partitions
+
+
+def _resume(settings: Settings, training_set: TrainingSet, candidate_name: str, run_id: str) -> TrainedModel | None:
+    tags = read_tags(settings, run_id)
+    if tags.get(FITTED_TAG) != training_set.digest or TRAINED_TAG not in tags:
+        return None
+    stored = unpack(TrainedModel, json.loads(tags[TRAINED_TAG]))
+    path = locate_predictions(training_set, candidate_name, run_id)
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+            download_predictions(settings, run_id, Path(scratch) / "fetched").replace(path)
+    return TrainedModel(**{**stored.__dict__, "predictions_path": str(path)})
+
+
+def _log_inputs(settings: Settings, pipeline: Pipeline, training_set: TrainingSet, name: str, run_id: str) -> None:
+    candidate = find_candidate(pipeline, name)
+    versions = read_partition_versions(training_set)
+    params: dict[str, Any] = {
+        "candidate": candidate.name,
+        "kind": candidate.kind,
+        "function": candidate.function or "",
+        "seed": pipeline.training.seed,
+        "partition": training_set.partition,
+        "training_set": training_set.digest,
+        "window": training_set.window_digest,
+        "partitions": versions,
+        "holdout": training_set.holdout,
+        "train_rows": training_set.train_rows,
+        "holdout_rows": training_set.holdout_rows,
+        "features": [feature.name for feature in pipeline.features],
+        # Once as a whole, to build the same candidate again, and one by one, to compare runs in MLflow's table.
+        "parameters": candidate.parameters,
+        **{f"parameter.{key}": value for key, value in candidate.parameters.items()},
+    }
+    log_params(settings, run_id, params)
+    kinds = {"number": "double", "string": "string"}
+    columns = {key: kinds[column.type] for key, column in pipeline.request.columns.items()}
+    folder = Path(training_set.folder)
+    for part, context, rows, rate in (
+        ("train", "training", training_set.train_rows, training_set.train_base_rate),
+        ("holdout", "holdout", training_set.holdout_rows, training_set.holdout_base_rate),
+    ):
+        log_dataset(
+            settings,
+            run_id,
+            f"{pipeline.name} {part}",
+            training_set.digest,
+            str(folder / f"{part}.parquet"),
+            "training" if context == "training" else "holdout",
+            {"num_rows": rows, "base_rate": rate},
+            columns,
+        )
+    for partition, version in versions.items():
+        label = f"{pipeline.name} {partition}"
+        log_dataset(settings, run_id, label, version, f"{partition}/{version}", "partition", {}, {})
+    for file in ("set.json", "tables.json"):
+        log_artifact(settings, run_id, folder / file, "training_set")
+
+
+def fit_candidate(
+    settings: Settings,
+    pipeline: Pipeline,
+    training_set: TrainingSet,
+    candidate_name: str,
+    run_id: str,
+    threads: int,
+) -> TrainedModel:
+    """Fit, evaluate and log one candidate to the open MLflow run ``run_id``; a repeat returns what is logged.
+
+    The tag ``tollgate.fitted`` is written last, so a try that was killed anywhere is simply made again, with the same
+    result. Raises DeclarationError, TrainingDataInvalid, TrackingUnavailable, TrackingConflict (the run was made from
+    something else).
+    """
+    resumed = _resume(settings, training_set, candidate_name, run_id)
+    if resumed is not None:
+        return resumed
+    # Inputs first: a conflict shows before the time of a fit is spent.
+    _log_inputs(settings, pipeline, training_set, candidate_name, run_id)
+    fitted = fit_scorer(pipeline, training_set, candidate_name, threads)
+    path = locate_predictions(training_set, candidate_name, run_id)
+    requests, _, _ = read_rows(training_set, "holdout")
+    with threadpool_limits(limits=threads):
+        labels, predictions = write_predictions(training_set, fitted.scorer, path)
+        importance = measure_importance(fitted.scorer, requests, labels, pipeline.training.seed)
+    metrics = evaluate_predictions(labels, predictions)
+    costs = {"fit_seconds": fitted.seconds, "fit_cpu_seconds": fitted.cpu_seconds, "peak_rss_mb": fitted.peak_mb}
+    log_metrics(settings, run_id, {**metrics, **costs})
+    with tempfile.TemporaryDirectory() as folder:
+        if draw_plots(Path(folder), labels, predictions, importance):
+            log_artifact(settings, run_id, Path(folder), "plots")
+    log_json(settings, run_id, importance, "plots/importance.json")
+    log_predictions(settings, run_id, path)
+    model_uri = log_scorer(settings, run_id, fitted.scorer, pipeline, training_set, requests)
+    trained = TrainedModel(
+        candidate=candidate_name,
+        run_id=run_id,
+        model_uri=model_uri,
+        metrics=metrics,
+        fit_seconds=round(fitted.seconds, 3),
+        fit_cpu_seconds=round(fitted.cpu_seconds, 3),
+        predictions_path=str(path),
+    )
+    done = {TRAINED_TAG: json.dumps(pack(trained)), FITTED_TAG: training_set.digest, "tollgate.threads": str(threads)}
+    set_tags(settings, run_id, done)
+    return trained
