@@ -1,0 +1,132 @@
+"""deploy_model: a blessed version reaches customers, after it answered real rows off to the side.
+
+Sandbox, latency beside the champion's, a person's approval where the declaration asks for one, a growing share of the
+requests in a process of its own (taken back by itself when it fails there), swap without a failed request, replay of
+stored rows through the live endpoint, and only then the alias champion.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import DAG, Param, PartitionedAssetTimetable, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from include.contracts import Deployment, ModelVersion, pack, unpack
+from include.declaration import Pipeline
+from include.declaration.loader import load_pipelines
+from include.settings import load_settings
+from tollgate_alerts import mail_task_failure, post_mail
+from tollgate_approval import build_approval, read_decision
+from tollgate_assets import candidate_asset, endpoint_asset
+from tollgate_deadlines import make_deadline
+from tollgate_defaults import make_default_arguments, make_rollout_arguments
+from tollgate_links import identify_run
+from tollgate_messages import describe_deployment, describe_not_deployed
+
+
+def give_reason(version: ModelVersion, approval: str) -> str:
+    """Why a version is deployed, as the pointer, the registry and the mail have it."""
+    return f"Blessed for {version.partition}. {approval}".strip()
+
+
+def build_deploy_model(pipeline: Pipeline) -> DAG:
+    """The DAG of one pipeline."""
+    endpoint = endpoint_asset(pipeline.name)
+
+    @task
+    def choose_version() -> dict[str, Any]:
+        from include.steps.deploy import choose_version
+
+        context = get_current_context()
+        versions = [
+            event.extra["version"]
+            for events in (context.get("triggering_asset_events") or {}).values()
+            for event in events
+            if "version" in (event.extra or {})
+        ]
+        asked = context["params"].get("version")
+        chosen = choose_version(
+            load_settings(), pipeline, asked, [unpack(ModelVersion, version) for version in versions]
+        )
+        if isinstance(chosen, str):
+            raise AirflowSkipException(chosen)
+        return pack(chosen)
+
+    @task
+    def try_in_sandbox(version: dict[str, Any]) -> dict[str, Any]:
+        from include.steps.deploy import try_in_sandbox
+
+        return pack(try_in_sandbox(load_settings(), pipeline, unpack(ModelVersion, version)))
+
+    @task
+    def measure_latency(version: dict[str, Any]) -> dict[str, Any]:
+        from include.steps.deploy import measure_latency
+
+        chosen = unpack(ModelVersion, version)
+        return pack(measure_latency(load_settings(), pipeline, chosen, identify_run(get_current_context())))
+
+    @task
+    def apply_decision(version: dict[str, Any], answer: dict[str, Any]) -> str:
+        chosen = unpack(ModelVersion, version)
+        approved, sentence = read_decision(answer)
+        if not approved:
+            post_mail(describe_not_deployed(pipeline, chosen.version, sentence, get_current_context()))
+            raise AirflowSkipException(f"not deployed: {sentence}")
+        return sentence
+
+    @task(**make_rollout_arguments(pipeline))
+    def shift_traffic(version: dict[str, Any], approval: str = "") -> dict[str, Any]:
+        from include.steps.deploy import shift_traffic
+
+        chosen, identity = unpack(ModelVersion, version), identify_run(get_current_context())
+        return pack(shift_traffic(load_settings(), pipeline, chosen, identity, give_reason(chosen, approval)))
+
+    @task(outlets=[endpoint])
+    def deploy_champion(version: dict[str, Any], approval: str = "") -> dict[str, Any]:
+        from include.steps.deploy import deploy_champion
+
+        context = get_current_context()
+        chosen = unpack(ModelVersion, version)
+        reason = give_reason(chosen, approval)
+        deployment: Deployment = deploy_champion(load_settings(), pipeline, chosen, identify_run(context), reason)
+        context["outlet_events"][endpoint].extra = {"deployment": pack(deployment)}
+        post_mail(describe_deployment(pipeline, deployment, context))
+        return pack(deployment)
+
+    with DAG(
+        f"{pipeline.name}.deploy_model",
+        schedule=PartitionedAssetTimetable(assets=candidate_asset(pipeline.name)),
+        catchup=False,
+        # One deployment at a time per endpoint.
+        max_active_runs=1,
+        default_args=make_default_arguments(pipeline),
+        params={
+            "version": Param(
+                None, type=["null", "string"], description="Registered version to deploy; empty: the challenger"
+            )
+        },
+        deadline=make_deadline(pipeline, "deploy_model"),
+        # A task that was killed in its last try cannot say so itself; for any other this is the same mail, sent once.
+        on_failure_callback=mail_task_failure,
+        description=f"{pipeline.description}: sandbox, rollout, champion",
+        doc_md=__doc__,
+        tags=[pipeline.name, "deploy"],
+    ) as dag:
+        version = choose_version()
+        tried = try_in_sandbox(version)
+        measured = measure_latency(version)
+        tried >> measured
+        if pipeline.deployment.approval is None:
+            shifted = shift_traffic(version)
+            measured >> shifted >> deploy_champion(version)
+        else:
+            asked = build_approval(pipeline, pipeline.deployment.approval)
+            measured >> asked
+            decision = apply_decision(version, asked.output)
+            shift_traffic(version, decision) >> deploy_champion(version, decision)
+    return dag
+
+
+for _pipeline in load_pipelines(load_settings()).pipelines.values():
+    globals()[f"{_pipeline.name}_deploy_model"] = build_deploy_model(_pipeline)

@@ -1,0 +1,71 @@
+"""rollback: an operator has customers get an earlier version again, at once.
+
+Triggered by hand, with a reason and, where it is not the previous one, the version. It does what `make rollback` does
+and waits for no deployment that is under way.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import DAG, Param, get_current_context, task
+
+from include.contracts import pack
+from include.declaration import Pipeline
+from include.declaration.loader import load_pipelines
+from include.settings import load_settings
+from tollgate_alerts import mail_task_failure, send_pending
+from tollgate_assets import endpoint_asset
+from tollgate_defaults import make_default_arguments
+from tollgate_links import identify_run, name_person
+
+
+def build_rollback_model(pipeline: Pipeline) -> DAG:
+    """The DAG of one pipeline."""
+    endpoint = endpoint_asset(pipeline.name)
+
+    # Nothing that waits for a worker is more urgent.
+    @task(outlets=[endpoint], priority_weight=1000, weight_rule="absolute")
+    def roll_back() -> dict[str, Any]:
+        from include.steps.rollback import go_back
+
+        context = get_current_context()
+        identity = identify_run(context)
+        rollback = go_back(
+            load_settings(),
+            pipeline,
+            by=f"{identity.dag_id}/{identity.run_id}",
+            who=name_person(context),
+            reason=context["params"].get("reason"),
+            version=context["params"].get("version"),
+        )
+        context["outlet_events"][endpoint].extra = {"rollback": pack(rollback)}
+        send_pending()
+        return pack(rollback)
+
+    with DAG(
+        f"{pipeline.name}.rollback",
+        schedule=None,
+        catchup=False,
+        max_active_runs=1,
+        default_args=make_default_arguments(pipeline),
+        params={
+            "reason": Param(
+                None, type=["null", "string"], description="Why; it is shown on the page, in the registry and mailed"
+            ),
+            "version": Param(
+                None, type=["null", "string"], description="An earlier version; empty: the one served before"
+            ),
+        },
+        # A task that was killed in its last try cannot say so itself; for any other this is the same mail, sent once.
+        on_failure_callback=mail_task_failure,
+        description=f"{pipeline.description}: back to an earlier version",
+        doc_md=__doc__,
+        tags=[pipeline.name, "deploy"],
+    ) as dag:
+        roll_back()
+    return dag
+
+
+for _pipeline in load_pipelines(load_settings()).pipelines.values():
+    globals()[f"{_pipeline.name}_rollback_model"] = build_rollback_model(_pipeline)

@@ -1,0 +1,153 @@
+"""train_model: a validated partition becomes a blessed, registered model version, or a refusal with its reasons.
+
+One run per partition key. Airflow keeps keys in no order, so a run whose key is older than one already validated ends
+as skipped, and refreshes that land together make one training.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import DAG, Param, PartitionedAssetTimetable, TriggerRule, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from include.contracts import Blessing, ModelVersion, TrainedModel, TrainingSet, Window, pack, unpack
+from include.declaration import Pipeline
+from include.declaration.loader import load_pipelines
+from include.links import link_mlflow_run
+from include.settings import load_settings
+from tollgate_alerts import mail_task_failure, post_mail
+from tollgate_assets import candidate_asset, validated_asset
+from tollgate_deadlines import make_deadline
+from tollgate_defaults import make_default_arguments, make_training_arguments
+from tollgate_links import identify_run
+from tollgate_messages import describe_refusal
+from tollgate_runs import asked_by_hand
+
+
+def build_train_model(pipeline: Pipeline) -> DAG:
+    """The DAG of one pipeline."""
+    validated = validated_asset(pipeline.name)
+    candidate = candidate_asset(pipeline.name)
+
+    @task
+    def choose_window() -> dict[str, Any]:
+        from include.data.window import Superseded, choose_window, newest_partition
+
+        context, settings = get_current_context(), load_settings()
+        run = context["dag_run"]
+        partition = run.partition_key or context["params"].get("partition") or newest_partition(settings, pipeline)
+        chosen = choose_window(settings, pipeline, partition, f"{run.dag_id}/{run.run_id}", by_hand=asked_by_hand(run))
+        if isinstance(chosen, Superseded):
+            raise AirflowSkipException(f"superseded by {chosen.by}: {chosen.reason}")
+        return pack(chosen)
+
+    @task
+    def open_run(window: dict[str, Any]) -> str:
+        from include.steps.train import open_training
+
+        return open_training(load_settings(), pipeline, unpack(Window, window), identify_run(get_current_context()))
+
+    @task(**make_training_arguments(pipeline))
+    def prepare_training_set(window: dict[str, Any]) -> dict[str, Any]:
+        from include.training.dataset import prepare_training_set
+
+        return pack(prepare_training_set(load_settings(), pipeline, unpack(Window, window)))
+
+    @task
+    def gate_features(training_set: dict[str, Any], parent_run_id: str) -> dict[str, Any]:
+        from include.steps.train import gate_features
+
+        identity = identify_run(get_current_context())
+        report = gate_features(load_settings(), pipeline, unpack(TrainingSet, training_set), parent_run_id, identity)
+        return pack(report)
+
+    @task(map_index_template="{{ task.op_kwargs['candidate'] }}", **make_training_arguments(pipeline))
+    def fit_candidate(candidate: str, training_set: dict[str, Any], parent_run_id: str) -> dict[str, Any]:
+        from include.steps.train import fit_one
+
+        identity = identify_run(get_current_context())
+        trained = fit_one(
+            load_settings(), pipeline, unpack(TrainingSet, training_set), candidate, parent_run_id, identity
+        )
+        return pack(trained)
+
+    @task
+    def bless_best(training_set: dict[str, Any], trained: Any, parent_run_id: str) -> dict[str, Any]:
+        from include.steps.train import bless_best
+
+        context, settings = get_current_context(), load_settings()
+        models = [unpack(TrainedModel, model) for model in trained]
+        blessing = bless_best(
+            settings,
+            pipeline,
+            unpack(TrainingSet, training_set),
+            models,
+            parent_run_id,
+            identify_run(context),
+        )
+        if not blessing.blessed:
+            url = link_mlflow_run(settings, blessing.candidate_run_id)
+            post_mail(describe_refusal(pipeline, blessing, url, context))
+        return pack(blessing)
+
+    @task(outlets=[candidate])
+    def register_model(blessing: dict[str, Any], training_set: dict[str, Any]) -> dict[str, Any]:
+        from include.steps.train import register_blessed
+
+        verdict = unpack(Blessing, blessing)
+        if not verdict.blessed:
+            raise AirflowSkipException("not blessed: " + " ".join(verdict.reasons))
+        version: ModelVersion = register_blessed(load_settings(), pipeline, verdict, unpack(TrainingSet, training_set))
+        event = get_current_context()["outlet_events"][candidate]
+        event.add_partitions(version.partition)
+        event.extra = {"version": pack(version), "blessing": blessing}
+        return pack(version)
+
+    @task(trigger_rule=TriggerRule.ALL_DONE)
+    def close_run() -> None:
+        from include.steps.train import finish_training
+
+        context = get_current_context()
+        parent_run_id = context["ti"].xcom_pull(task_ids="open_run")
+        if not parent_run_id:
+            raise AirflowSkipException("no run was opened")
+        succeeded = context["ti"].xcom_pull(task_ids="bless_best") is not None
+        finish_training(load_settings(), pipeline, parent_run_id, succeeded)
+
+    with DAG(
+        f"{pipeline.name}.train_model",
+        schedule=PartitionedAssetTimetable(assets=validated),
+        catchup=False,
+        # One training at a time: the next one compares with the champion that this one may become.
+        max_active_runs=1,
+        default_args=make_default_arguments(pipeline),
+        params={
+            "partition": Param(
+                None, type=["null", "string"], description="Partition to train for; empty: the newest validated one"
+            )
+        },
+        deadline=make_deadline(pipeline, "train_model"),
+        # A task that was killed in its last try cannot say so itself; for any other this is the same mail, sent once.
+        on_failure_callback=mail_task_failure,
+        description=f"{pipeline.description}: features, candidates, blessing, registry",
+        doc_md=__doc__,
+        tags=[pipeline.name, "train"],
+    ) as dag:
+        window = choose_window()
+        parent = open_run(window)
+        training_set = prepare_training_set(window)
+        checked = gate_features(training_set, parent)
+        trained = fit_candidate.partial(training_set=training_set, parent_run_id=parent).expand(
+            candidate=[candidate.name for candidate in pipeline.training.candidates]
+        )
+        checked >> trained
+        blessing = bless_best(training_set, trained, parent)
+        registered = register_model(blessing, training_set)
+        # A teardown runs whatever happened before it and does not decide the run's state.
+        [blessing, registered] >> close_run().as_teardown(setups=parent)
+    return dag
+
+
+for _pipeline in load_pipelines(load_settings()).pipelines.values():
+    globals()[f"{_pipeline.name}_train_model"] = build_train_model(_pipeline)
