@@ -1,0 +1,66 @@
+"""A customer who asks an endpoint all the time and remembers what came back, and when."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+# A flight as a customer asks about it; every pipeline of the scenarios takes it.
+REQUEST = {
+    "year": 2013, "month": 6, "day": 3, "hour": 17, "minute": 30, "sched_arr_time": 2015,
+    "carrier": "UA", "origin": "EWR", "dest": "ORD", "distance": 719,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One request: when it began and ended (monotonic seconds), its status (0: no answer) and the version that
+    answered."""
+
+    began: float
+    ended: float
+    status: int
+    version: str | None = None
+    problem: str = ""
+
+
+class Customer:
+    """Asks from two threads while it is entered."""
+
+    def __init__(self, url: str, request: Mapping[str, Any] = REQUEST, pause: float = 0.02) -> None:
+        self.answers: list[Answer] = []
+        self._url = f"{url}/invocations"
+        self._body = {"dataframe_records": [dict(request)]}
+        self._pause = pause
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask_on) for _ in range(2)]
+
+    def __enter__(self) -> Customer:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask_on(self) -> None:
+        with httpx.Client(timeout=30.0, trust_env=False) as client:
+            while not self._stop.wait(self._pause):
+                self.answers.append(self._ask(client))
+
+    def _ask(self, client: httpx.Client) -> Answer:
+        began = time.monotonic()
+        try:
+            answer = client.post(self._url, json=self._body)
+        except httpx.HTTPError as error:
+            return Answer(began, time.monotonic(), 0, problem=f"{type(error).__name__}: {error}")
+        version = answer.json().get("model_version") if answer.status_code == 200 else None
+        return Answer(began, time.monotonic(), answer.status_code, version, "" if version else answer.text[:200])

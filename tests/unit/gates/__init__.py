@@ -1,0 +1,1 @@
+"""Unit tests of include.gates, on the toy pipeline and suites of their own."""
