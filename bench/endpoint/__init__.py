@@ -1,0 +1,1 @@
+"""The endpoint beside MLflow's server, MLServer, BentoML and FastAPI, all with the same model and requests."""
