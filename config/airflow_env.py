@@ -21,11 +21,11 @@ _EXECUTORS = {
 
 
 def _choose_executor(env: Mapping[str, str]) -> str:
-    choice = env.get("TOLLGATE_EXECUTOR") or "stock"
+    choice = env.get("TOLLGATE_EXECUTOR") or "warm"
     if choice not in _EXECUTORS:
         raise SettingsError(
             f"TOLLGATE_EXECUTOR is {choice!r}, which is no executor of the embedded system.",
-            next_step="Set it to stock or warm, or unset it.",
+            next_step="Set it to warm or stock, or unset it.",
             setting="TOLLGATE_EXECUTOR",
             value=choice,
         )

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
 from include.contracts import Arrival, pack
 from include.errors import RefreshMissing, TollgateError
-from include.settings import load_settings
+from include.settings import Settings, load_settings
 
 # An arrival that nobody claimed for this long after its event: the event was lost, or its run waits for a free slot, or
 # the DAG was paused. The price of a new event is one run that finds nothing; that of none is a file that lies there.
 RAISE_AGAIN_SECONDS = 300.0
-# Between two looks at every file, the folder alone is asked whether a name came, went or changed: one stat.
-GLANCE_SECONDS = 0.1
+# Between two looks at every file, the folder alone is asked whether a name came, went or changed: one stat, in a thread
+# because the folder may lie on a network. Ten times a second it was a fifth of a core for fourteen pipelines.
+GLANCE_SECONDS = 0.25
 
 
 def _look_for_unclaimed(pipeline_name: str) -> tuple[list[Arrival], float | None]:
@@ -29,10 +31,10 @@ def _look_for_unclaimed(pipeline_name: str) -> tuple[list[Arrival], float | None
     return look.arrivals, look.settles_in
 
 
-def _stamp_folder(pipeline_name: str) -> int:
+def _stamp_folder(settings: Settings, pipeline_name: str) -> int:
     from include.data.landing import stamp_folder
 
-    return stamp_folder(load_settings(), pipeline_name)
+    return stamp_folder(settings, pipeline_name)
 
 
 def _find_arrival(pipeline_name: str, partition: str) -> Arrival | None:
@@ -68,11 +70,12 @@ class LandingTrigger(BaseEventTrigger):
 
         A look that fails is logged and repeated, it never ends the watching.
         """
+        glance = functools.partial(_stamp_folder, load_settings(), self.pipeline)
         raised: dict[Arrival, float] = {}
         last_error = ""
         while True:
             # Taken before the look: what changes during it is looked at again.
-            stamp = await asyncio.to_thread(_stamp_folder, self.pipeline)
+            stamp = await asyncio.to_thread(glance)
             try:
                 arrivals, settles_in = await asyncio.to_thread(_look_for_unclaimed, self.pipeline)
                 last_error = ""
@@ -89,13 +92,14 @@ class LandingTrigger(BaseEventTrigger):
                     raised[arrival] = now
                     yield TriggerEvent(pack(arrival))
             # However rarely it looks by itself, what began to settle before its eyes does not wait for that.
-            await self._rest(stamp, self.poll_seconds if settles_in is None else min(settles_in, self.poll_seconds))
+            seconds = self.poll_seconds if settles_in is None else min(settles_in, self.poll_seconds)
+            await self._rest(glance, stamp, seconds)
 
-    async def _rest(self, stamp: int, seconds: float) -> None:
+    async def _rest(self, glance: Callable[[], int], stamp: int, seconds: float) -> None:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             await asyncio.sleep(min(GLANCE_SECONDS, left))
-            if await asyncio.to_thread(_stamp_folder, self.pipeline) != stamp:
+            if await asyncio.to_thread(glance) != stamp:
                 return
 
 

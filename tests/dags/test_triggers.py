@@ -23,7 +23,7 @@ class Watching:
         self.trigger = tollgate_triggers.LandingTrigger(pipeline="parcels", poll_seconds=seconds)
         self.changes_at = float("inf")
         monkeypatch.setattr(tollgate_triggers, "_look_for_unclaimed", self.look)
-        monkeypatch.setattr(tollgate_triggers, "_stamp_folder", lambda _: int(self.clock >= self.changes_at))
+        monkeypatch.setattr(tollgate_triggers, "_stamp_folder", lambda *_: int(self.clock >= self.changes_at))
         monkeypatch.setattr(tollgate_triggers.time, "monotonic", lambda: self.clock)
         monkeypatch.setattr(tollgate_triggers.asyncio, "sleep", self.sleep)
 

@@ -1,4 +1,4 @@
-"""Airflow and MLflow keep what they know in PostgreSQL: S0, from a landed month to a prediction, leaves no SQLite."""
+"""S0 on PostgreSQL, which leaves no SQLite, and on Airflow's own LocalExecutor, which ``make run`` does not start."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def own_system(databases: dict[str, URL], tmp_path_factory: pytest.TempPathFacto
         f"TOLLGATE_{owner.upper()}_DB": address.render_as_string(hide_password=False)
         for owner, address in databases.items()
     }
-    running = RunningSystem(tmp_path_factory.mktemp("postgres") / "home", pipelines=PIPELINES, **addresses)
+    settings = {"TOLLGATE_EXECUTOR": "stock", **addresses}
+    running = RunningSystem(tmp_path_factory.mktemp("postgres") / "home", pipelines=PIPELINES, **settings)
     try:
         yield running.start()
     finally:

@@ -38,12 +38,13 @@ def test_settings_of_another_airflow_do_not_leak_in(tmp_path: Path) -> None:
 
 def test_the_database_and_the_executor_can_be_chosen(tmp_path: Path) -> None:
     plain = build(tmp_path)
-    chosen = build(tmp_path, TOLLGATE_AIRFLOW_DB="postgresql+psycopg2://u@h/d", TOLLGATE_EXECUTOR="warm")
+    chosen = build(tmp_path, TOLLGATE_AIRFLOW_DB="postgresql+psycopg2://u@h/d", TOLLGATE_EXECUTOR="stock")
     assert plain["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == f"sqlite:///{tmp_path}/airflow/airflow.db"
     assert chosen["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == "postgresql+psycopg2://u@h/d"
     connect_args = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS"
     assert (connect_args in plain, connect_args in chosen) == (True, False)
-    assert chosen["AIRFLOW__CORE__EXECUTOR"] == "config.warm_executor.WarmLocalExecutor"
+    assert plain["AIRFLOW__CORE__EXECUTOR"] == "config.warm_executor.WarmLocalExecutor"
+    assert chosen["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
 
 
 def test_an_unknown_executor_is_refused(tmp_path: Path) -> None:
