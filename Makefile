@@ -40,10 +40,12 @@ rollback: environment ## serve the version before again: PIPELINE=flight_delays 
 	@$(CONFIG) rollback "$$PIPELINE" --reason "$$REASON" --version "$$VERSION"
 
 test: environment-dev ## every test but the slow ones
-	@$(PYTHON) -m pytest -m "not slow"
+	@# Two at a time: most of them wait for processes of their own. One file, and the shared system, stay in one of the two.
+	@$(PYTHON) -m pytest -m "not slow" -n 2 --dist loadgroup --durations 15
 
 test-slow: environment-dev browser ## services (PostgreSQL), browser, load and kills
-	@$(PYTHON) -m pytest -m slow
+	@# One after the other: they kill, and measure what others would slow down.
+	@$(PYTHON) -m pytest -m slow --durations 15
 
 check: environment-dev ## style, types, arrows, light DAGs, rules, locks: what CI looks at before the tests
 	@$(PYTHON) -m ruff check .

@@ -1,7 +1,8 @@
 """A LocalExecutor whose workers are born with everything loaded, so that no task waits for an import.
 
 What the embedded system runs with unless ``TOLLGATE_EXECUTOR=stock``. Importing Great Expectations takes 4 CPU-seconds
-and MLflow with scikit-learn as long again; a worker forked after the import, and each task it forks in turn, has them at once and shares the memory.
+and MLflow with scikit-learn as long again; a worker forked after the import, and each task it forks in turn, has them
+at once and shares the memory.
 
 What a fork may break, and what is done about it:
 

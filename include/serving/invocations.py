@@ -124,8 +124,11 @@ class Invocations:
 
     def _prepare(self) -> Prepared | None:
         serving = self._endpoint.serving
+        if serving is None:
+            self._prepared = None  # a version that was withdrawn answers nobody
+            return None
         prepared = self._prepared
-        if serving is None or (prepared is not None and prepared.serving is serving):
+        if prepared is not None and prepared.serving is serving:
             return prepared
         self._prepared = prepared = Prepared(serving, self._counters)
         return prepared

@@ -68,6 +68,8 @@ ONLY_CONTAINERS = {
     "TOLLGATE_MAIL_FROM": "its default stands in include/settings.py",
     "TOLLGATE_CORES": "make run counts them; a container would see the whole machine's",
     "TOLLGATE_ENDPOINT_HOST": _NAMES,
+    "TOLLGATE_ENDPOINT_WORKERS": "make run passes on what is set; 1 by default, as there",
+    "TOLLGATE_ENDPOINT_TOKEN": "the same; empty, which is none, by default",
 }
 # What both have, with another value.
 OTHERWISE = {

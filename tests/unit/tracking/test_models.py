@@ -60,7 +60,7 @@ def test_the_mlmodel_says_all_that_serving_must_know(tracked: Settings, tmp_path
     _, uri = log_toy(tracked, pipeline, tmp_path)
     document = yaml.safe_load((download_model(tracked, uri, tmp_path / "model") / "MLmodel").read_text())
     facts = document["metadata"]["tollgate"]
-    assert facts["request"]["weight"] == {"type": "number", "required": False, "description": ""}
+    assert facts["request"]["weight"] == {"type": "number", "required": False, "private": False, "description": ""}
     assert facts["request_rules"] == {
         "unknown_columns": "refuse",
         "required_nulls": "refuse",
