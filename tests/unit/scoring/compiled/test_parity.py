@@ -96,7 +96,7 @@ def build_by_columns(columns: Any) -> Any:
         NUMBERS[3],
         [],
     ],
-    ids=str,
+    ids=lambda columns: "a function" if callable(columns) else str(columns),
 )
 def test_columns_are_found_however_they_were_chosen(columns: Any, library: Path) -> None:
     if isinstance(columns, str):
