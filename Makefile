@@ -40,8 +40,8 @@ rollback: environment ## serve the version before again: PIPELINE=flight_delays 
 	@$(CONFIG) rollback "$$PIPELINE" --reason "$$REASON" --version "$$VERSION"
 
 test: environment-dev ## every test but the slow ones
-	@# Two at a time: most of them wait for processes of their own. One file, and the shared system, stay in one of the two.
-	@$(PYTHON) -m pytest -m "not slow" -n 2 --dist loadgroup --durations 15
+	@# Two at a time: most of them wait for processes of their own. tests/conftest.py keeps apart what shares a fixture.
+	@$(PYTHON) -m pytest -m "not slow" -n 2 --no-loadscope-reorder --durations 15
 
 test-slow: environment-dev browser ## services (PostgreSQL), browser, load and kills
 	@# One after the other: they kill, and measure what others would slow down.

@@ -1,21 +1,21 @@
-"""Which tests may run beside each other under ``pytest -n``: files, and one shared system, stay whole."""
+"""Which tests meet under ``pytest -n 2``: never those of one file, nor those of the scenarios' shared system."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
-
-_SCENARIOS = Path(__file__).parent / "scenarios"
-
-
-def name_group(item: pytest.Item) -> str:
-    """The scenarios share the system that was started for them; any other file shares at most its own fixtures."""
-    return "system" if _SCENARIOS in item.path.parents else str(item.path.relative_to(_SCENARIOS.parent))
+from xdist.scheduler import LoadScopeScheduling
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Name each test's group, for ``--dist loadgroup``."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(name_group(item)))
+class _Scheduling(LoadScopeScheduling):
+    """pytest-xdist 3.8 has groups for this (``loadgroup``); with the computed test ids of pytest 9.2 they do nothing."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return "the shared system" if path.startswith("tests/scenarios/") else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Keep together what shares a fixture."""
+    return _Scheduling(config, log)
