@@ -9,7 +9,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 
 class _Scheduling(LoadScopeScheduling):
-    """pytest-xdist 3.8 has groups for this (``loadgroup``); with the computed test ids of pytest 9.2 they do nothing."""
+    """pytest-xdist 3.8 has groups for this (``loadgroup``); with the computed test ids of pytest 9.2 they are void."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
