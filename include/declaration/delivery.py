@@ -122,7 +122,8 @@ class AutoRollback(Part):
 
     minimum_requests: int = Field(50, ge=1)
     max_failure_rate: float = Field(0.01, gt=0, lt=1)
-    max_mean_shift: float | None = Field(0.1, gt=0)
+    # A good refresh moves it too: a month of flights by 0.1.
+    max_mean_shift: float | None = Field(0.25, gt=0)
     false_alarm: float = Field(0.001, gt=0, lt=0.5)
 
 

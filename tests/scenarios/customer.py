@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Mapping
@@ -12,10 +13,17 @@ from typing import Any
 import httpx
 
 # A flight as a customer asks about it; every pipeline of the scenarios takes it.
-REQUEST = {
+REQUEST: Mapping[str, Any] = {
     "year": 2013, "month": 6, "day": 3, "hour": 17, "minute": 30, "sched_arr_time": 2015,
     "carrier": "UA", "origin": "EWR", "dest": "ORD", "distance": 719,
 }  # fmt: skip
+# Asked one after the other: of a single flight two good models may think quite differently, of many they do not.
+REQUESTS = [
+    {**REQUEST, "day": day, "hour": hour, "carrier": carrier, "dest": dest}
+    for day, (hour, carrier, dest) in enumerate(
+        itertools.product((7, 11, 15, 19), ("UA", "B6", "DL"), ("ORD", "MCO")), start=1
+    )
+]
 
 
 @dataclass(frozen=True)
@@ -33,10 +41,11 @@ class Answer:
 class Customer:
     """Asks from two threads while it is entered."""
 
-    def __init__(self, url: str, request: Mapping[str, Any] = REQUEST, pause: float = 0.02) -> None:
+    def __init__(self, url: str, request: Mapping[str, Any] | None = None, pause: float = 0.02) -> None:
         self.answers: list[Answer] = []
         self._url = f"{url}/invocations"
-        self._body = {"dataframe_records": [dict(request)]}
+        asked = REQUESTS if request is None else [request]
+        self._bodies = itertools.cycle([{"dataframe_records": [dict(each)]} for each in asked])
         self._pause = pause
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._ask_on) for _ in range(2)]
@@ -59,7 +68,7 @@ class Customer:
     def _ask(self, client: httpx.Client) -> Answer:
         began = time.monotonic()
         try:
-            answer = client.post(self._url, json=self._body)
+            answer = client.post(self._url, json=next(self._bodies))
         except httpx.HTTPError as error:
             return Answer(began, time.monotonic(), 0, problem=f"{type(error).__name__}: {error}")
         version = answer.json().get("model_version") if answer.status_code == 200 else None
