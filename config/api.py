@@ -16,11 +16,12 @@ _FINISHED = ("success", "failed")
 
 
 def _format_line(line: Any) -> str:
-    """One entry of a task's log: its message, and the error that came with it."""
+    """One entry of a task's log: its message, why a task is skipped, and the error that came with it."""
     if isinstance(line, str):
         return line
     errors = [f"{error['exc_type']}: {error['exc_value']}" for error in line.get("error_detail") or ()]
-    return "\n".join([str(line.get("event", line)), *errors])
+    reason = f" ({line['reason']})" if line.get("reason") else ""
+    return "\n".join([f"{line.get('event', line)}{reason}", *errors])
 
 
 class AirflowApi:

@@ -12,9 +12,10 @@ from typing import Any
 
 import httpx
 
-# A flight as a customer asks about it; every pipeline of the scenarios takes it.
+# A flight as a customer asks about it, in a month that every model of the scenarios knows: what a linear model says of
+# June after January alone is certain, and refused.
 REQUEST: Mapping[str, Any] = {
-    "year": 2013, "month": 6, "day": 3, "hour": 17, "minute": 30, "sched_arr_time": 2015,
+    "year": 2013, "month": 1, "day": 3, "hour": 17, "minute": 30, "sched_arr_time": 2015,
     "carrier": "UA", "origin": "EWR", "dest": "ORD", "distance": 719,
 }  # fmt: skip
 # Asked one after the other: of a single flight two good models may think quite differently, of many they do not.
