@@ -43,6 +43,8 @@ SHARED: Final[dict[str, str]] = {
     # One thread per library unless a step asks for more: parallel fits that each take every core cost 10×.
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
+    # Threads that wait for each other sleep: on busy cores they would use up what the others need to finish.
+    "OMP_WAIT_POLICY": "PASSIVE",
     # Arrow's allocator would start a thread when pandas is imported, before the warm executor forks.
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
     # When skops is imported it looks at every name of every loaded module; Airflow's old names answer with over a

@@ -172,6 +172,8 @@ def fit_candidate(
     requests, _, _ = read_rows(training_set, "holdout")
     with threadpool_limits(limits=threads):
         labels, predictions = write_predictions(training_set, fitted.scorer, path)
+    # Few rows, asked again and again: a second thread is waited for at each tree, 20 s of CPU where the cores are busy.
+    with threadpool_limits(limits=1):
         importance = measure_importance(fitted.scorer, requests, labels, pipeline.training.seed)
     metrics = evaluate_predictions(labels, predictions)
     costs = {"fit_seconds": fitted.seconds, "fit_cpu_seconds": fitted.cpu_seconds, "peak_rss_mb": fitted.peak_mb}
