@@ -62,8 +62,9 @@ def _find_report(path: str) -> Path | None:
 
 
 async def _answer(request: Any) -> Any:
+    import msgspec
     from starlette.concurrency import run_in_threadpool
-    from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
+    from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
     from include.console.overview import read_overview
     from include.console.page import render_page
@@ -83,7 +84,8 @@ async def _answer(request: Any) -> Any:
         return PlainTextResponse("There is no such page.", status_code=404)
     overview = await run_in_threadpool(read_overview, load_settings())
     if path == "/status.json":
-        return JSONResponse(overview)
+        # A refused model may have a metric that is no number: null here, where JSONResponse would answer 500.
+        return Response(msgspec.json.encode(overview), media_type="application/json")
     return HTMLResponse(render_page(overview), headers=_POLICY)
 
 

@@ -63,6 +63,8 @@ def test_a_model_that_answers_nan_stops_its_training_and_nothing_is_deployed(lan
     assert_nothing_is_deployed(landed, UNCHOSEN)
     mail = landed.wait_for_mail(f"{UNCHOSEN}: bless_best failed")
     assert "No candidate has a finite roc_auc on the holdout (odd: nan)." in mail["text"]
+    shown = {pipeline["name"] for pipeline in landed.read_overview()["pipelines"]}
+    assert {UNCHOSEN, "missing_metric", "beyond_one"} <= shown, "figures that are no numbers do not break the page"
 
 
 def test_a_training_that_misses_its_sla_is_mailed(landed: RunningSystem) -> None:
