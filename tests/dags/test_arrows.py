@@ -16,6 +16,7 @@ PLUGINS = {
     "airflow": "what they are glue for",
     "fastapi": "the Tollgate page is part of Airflow's API server",
     "starlette": "likewise",
+    "msgspec": "writes a figure that is no number as null, where JSON of Python fails the whole page",
     "tollgate": "one another",
     "include.console": "what the Tollgate page and the links of a task show",
     "include.contracts": "what crosses tasks",
