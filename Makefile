@@ -44,7 +44,7 @@ test: environment-dev ## every test but the slow ones
 	@$(PYTHON) -m pytest -m "not slow" -n 2 --no-loadscope-reorder --durations 15
 
 test-slow: environment-dev browser ## services (PostgreSQL), browser, load and kills
-	@# Two at a time as well: what they kill is their own, and none of them is about speed.
+	@# Two at a time as well: what they kill is their own.
 	@$(PYTHON) -m pytest -m slow -n 2 --no-loadscope-reorder --durations 15
 
 check: environment-dev ## style, types, arrows, light DAGs, rules, locks: what CI looks at before the tests
