@@ -35,6 +35,8 @@ Record = dict[str, Any]
 
 # Airflow, MLflow, SMTP, mails, health, logs, then endpoints with offsets from 0.
 _SPAN = 60
+# Characters at the end of a failed task's log in the words of a failed wait: its exception.
+_SAID = 3000
 # What the tests themselves may set for the system under test.
 _PASSED_ON = ("TOLLGATE_EXECUTOR", "TOLLGATE_PARALLELISM", "TOLLGATE_CORES", "TOLLGATE_AIRFLOW_DB")
 
@@ -114,19 +116,24 @@ class RunningSystem:
             if found is not None:
                 return found
             if time.monotonic() > deadline:
-                raise AssertionError(f"waited {seconds:.0f} s for {what}{problem}; runs: {self.describe_runs()}")
+                raise AssertionError(f"waited {seconds:.0f} s for {what}{problem}; runs:\n{self.describe_runs()}")
             time.sleep(0.25)
 
     def describe_runs(self) -> str:
-        """Every run with its state and the tasks that did not succeed; why not, when Airflow does not answer."""
+        """Every run with its state, the tasks that did not succeed and the end of what a failed one said; why not,
+        when Airflow does not answer."""
         lines = []
         try:
             for run in self.runs("~"):
-                tasks = {name: state for name, state in self.task_states(run).items() if state != "success"}
-                lines.append(f"{run['dag_id']} {run['dag_run_id']} {run['state']} {tasks}")
+                tasks = self.api.list_tasks(run["dag_id"], run["dag_run_id"])
+                others = {task["task_id"]: task["state"] for task in tasks if task["state"] != "success"}
+                lines.append(f"{run['dag_id']} {run['dag_run_id']} {run['state']} {others}")
+                for task in (task for task in tasks if task["state"] == "failed"):
+                    log = self.task_log(run, task["task_id"], task["try_number"], task["map_index"])
+                    lines.append(f"  {task['task_id']}, try {task['try_number']}: {log[-_SAID:]}")
         except TransientError as error:
             lines.append(str(error))
-        return "; ".join(lines) or "none"
+        return "\n".join(lines) or "none"
 
     # --- landing
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections import Counter
 from pathlib import Path
 
@@ -51,6 +52,8 @@ class Callers:
 
     def __init__(self, port: int, count: int = 4) -> None:
         self.port = port
+        # Not id(self): the next callers may be given the memory of these.
+        self._name = uuid.uuid4().hex
         self.acknowledged: set[str] = set()
         self.answered = 0
         self._stop = threading.Event()
@@ -73,7 +76,7 @@ class Callers:
         while not self._stop.is_set():
             connection = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
             asked += 1
-            name = f"{id(self)}-{number}-{asked}"
+            name = f"{self._name}-{number}-{asked}"
             try:
                 connection.request(
                     "POST", "/invocations", body, {"content-type": "application/json", "x-request-id": name}
