@@ -130,7 +130,8 @@ def _wait_for_target(
     settings: Settings, server: AsideServer, is_candidate: bool, bodies: Sequence[bytes], deadline: float
 ) -> Target:
     try:
-        return Target(server.version, wait_until_ready(settings, server, deadline), bodies)
+        # A champion that refuses a prediction must not stand in the way of the version that would not.
+        return Target(server.version, wait_until_ready(settings, server, deadline), bodies, not is_candidate)
     except NotReady as error:
         if error.broken and not is_candidate:
             raise _give_up(server, str(error)) from error

@@ -127,6 +127,17 @@ def test_a_version_that_refuses_the_rows_is_no_figure_but_an_error(
         measure_latency(settings, declare(pipeline), "3", picky, None, predictions)
 
 
+def test_a_champion_that_refuses_its_own_predictions_does_not_stand_in_the_way(
+    settings: Settings, pipeline: Pipeline, scorer: Scorer, fast: Path, predictions: str, tmp_path: Path
+) -> None:
+    never = [{"name": "never", "maximum": 0.0, "action": "champion"}]
+    refusing = save_model(pipeline, scorer, tmp_path / "download" / "slow", prediction_rules=never)
+    measured = measure_latency(settings, declare(pipeline), "4", fast, ("3", refusing), predictions)
+    assert measured.report.passed, measured.report.reasons
+    with pytest.raises(SandboxFailed, match="PREDICTION_REFUSED"):
+        measure_latency(settings, declare(pipeline), "3", refusing, None, predictions)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", ["fast", "slow"])
 def test_a_server_killed_in_the_middle_is_worth_another_try(

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -115,6 +115,17 @@ def test_any_other_answer_fails_and_names_the_version(version: str, status: int,
         with pytest.raises(Failed, match=reason) as caught:
             replay_load([candidate, rival], make_load())
     assert (caught.value.version, caught.value.gone) == ("1", False)
+
+
+def test_a_refused_prediction_is_an_answer_only_of_a_target_that_may_refuse() -> None:
+    content = b'{"error_code":"PREDICTION_REFUSED","message":"..."}'
+    with serve(Seen(), "1", status=500, content=content) as champion:
+        (answers,) = replay_load([replace(champion, may_refuse=True)], make_load(20))
+        assert answers.count == 20
+        with pytest.raises(Failed, match=r"answered 500.*PREDICTION_REFUSED"):
+            replay_load([champion], make_load(20))
+    with serve(Seen(), "1", status=500, content=b"broken") as champion, pytest.raises(Failed, match="answered 500"):
+        replay_load([replace(champion, may_refuse=True)], make_load(20))
 
 
 def test_a_server_that_is_gone_is_told_from_one_that_refuses() -> None:
