@@ -64,8 +64,5 @@ def main() -> int:
     return 0
 
 
-_PACKAGES = ("bench.gate_10m.__main__", "bench.refresh")
-
-
 if __name__ == "__main__":
     sys.exit(main())

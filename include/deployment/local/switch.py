@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -92,21 +93,13 @@ def switch_back(endpoint: Endpoint, folder: Path, pointer: Pointer, before: Poin
     one that does not answer may be down for the very version that is left, so it finds the new pointer when it is back.
     """
     write_pointer(folder, pointer)
-    deadline = time.monotonic() + seconds
-    problem = "it kept serving what it served before"
-    while time.monotonic() < deadline:
-        try:
-            answer = ask_version(endpoint)
-        except EndpointUnavailable as error:
-            problem = error.message
-        else:
-            if serves(answer, folder, pointer):
-                return
-            refusal = _find_refusal(answer, pointer)
-            if refusal:
-                write_pointer(folder, before)
-                raise _refuse(endpoint, pointer.version, refusal)
-        time.sleep(_POLL_SECONDS)
+    try:
+        problem = _look_until_served(endpoint, folder, pointer, time.monotonic() + seconds)
+    except EndpointUnavailable:
+        write_pointer(folder, before)
+        raise
+    if not problem:
+        return
     raise EndpointUnavailable(
         f"The endpoint {endpoint.url} does not serve version {pointer.version} yet: {problem.rstrip('.')}."
         " It is told to, and will as soon as it can.",
@@ -138,21 +131,33 @@ def _wait_for_answer(endpoint: Endpoint, folder: Path, deadline: float, version:
 
 
 def _wait_until_served(endpoint: Endpoint, folder: Path, pointer: Pointer, deadline: float) -> None:
+    problem = _look_until_served(endpoint, folder, pointer, deadline, lambda: give_way(folder, pointer.version))
+    if problem:
+        raise _refuse(endpoint, pointer.version, problem)
+
+
+def _look_until_served(
+    endpoint: Endpoint, folder: Path, pointer: Pointer, deadline: float, before_look: Callable[[], None] = lambda: None
+) -> str:
+    """Return "" once the endpoint serves what ``pointer`` says, or at the deadline why it was not seen to.
+
+    Raises EndpointUnavailable when it says that it cannot, and whatever ``before_look`` raises.
+    """
     problem = "it kept serving what it served before"
     while time.monotonic() < deadline:
-        give_way(folder, pointer.version)
+        before_look()
         try:
             answer = ask_version(endpoint)
         except EndpointUnavailable as error:
             problem = error.message
         else:
             if serves(answer, folder, pointer):
-                return
+                return ""
             refusal = _find_refusal(answer, pointer)
             if refusal:
                 raise _refuse(endpoint, pointer.version, refusal)
         time.sleep(_POLL_SECONDS)
-    raise _refuse(endpoint, pointer.version, problem)
+    return problem
 
 
 def _refuse(endpoint: Endpoint, version: str, reason: str) -> EndpointUnavailable:

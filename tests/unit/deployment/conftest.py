@@ -62,6 +62,18 @@ def model_dir(pipeline: Pipeline, scorer: Scorer, tmp_path: Path) -> Path:
     return save_model(pipeline, scorer, tmp_path / "download" / "1")
 
 
+@pytest.fixture
+def other_dir(pipeline: Pipeline, other_scorer: Scorer, tmp_path: Path) -> Path:
+    return save_model(pipeline, other_scorer, tmp_path / "download" / "2")
+
+
+@pytest.fixture
+def broken_dir(other_dir: Path) -> Path:
+    """A model that no endpoint can load."""
+    (other_dir / "model.skops").write_bytes(b"nothing")
+    return other_dir
+
+
 def write_predictions(pipeline: Pipeline, scorer: Scorer, path: Path, shift: float = 0.0) -> str:
     """A holdout's predictions file, with what training adds beside the request and the score."""
     frame = make_requests(pipeline, 120, seed=8)

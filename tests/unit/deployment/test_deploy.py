@@ -16,10 +16,8 @@ from include.deployment.local.sandbox import check_sandbox
 from include.deployment.local.status import read_status
 from include.errors import EndpointUnavailable
 from include.pointer import Pointer, locate_pointer, read_pointer
-from include.scoring.scorer import Scorer
 from include.settings import Settings
 from tests.unit.deployment.steps import StartEndpoint, deploy_now, hurry, list_deployments, make_version
-from tests.unit.served_models import save_model
 
 
 def test_a_version_is_copied_served_recorded_and_verified(
@@ -84,21 +82,14 @@ def test_the_same_version_again_swaps_nothing_and_records_nothing(
 
 
 def test_a_model_that_the_endpoint_refuses_leaves_the_old_one_and_its_pointer(
-    settings: Settings,
-    pipeline: Pipeline,
-    start_endpoint: StartEndpoint,
-    model_dir: Path,
-    other_scorer: Scorer,
-    tmp_path: Path,
+    settings: Settings, pipeline: Pipeline, start_endpoint: StartEndpoint, model_dir: Path, broken_dir: Path
 ) -> None:
     server = start_endpoint()
     deploy_now(settings, pipeline, "1", model_dir)
     before = locate_pointer(settings.serving_root / "parcels").read_bytes()
-    broken = save_model(pipeline, other_scorer, tmp_path / "download" / "2")
-    (broken / "model.skops").write_bytes(b"nothing")
     started = time.monotonic()
     with pytest.raises(EndpointUnavailable, match="did not take up version 2") as caught:
-        deploy_now(settings, pipeline, "2", broken)
+        deploy_now(settings, pipeline, "2", broken_dir)
     assert time.monotonic() - started < 10, "the endpoint's own refusal ends the wait"
     assert caught.value.retryable
     assert locate_pointer(settings.serving_root / "parcels").read_bytes() == before

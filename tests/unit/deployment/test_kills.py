@@ -17,10 +17,8 @@ from include.deployment.local.lock import hold_endpoint
 from include.deployment.local.status import read_status
 from include.errors import EndpointUnavailable
 from include.pointer import locate_endpoint_folder, read_pointer
-from include.scoring.scorer import Scorer
 from include.settings import Settings
 from tests.unit.deployment.steps import StartEndpoint, deploy_now, hurry, list_deployments
-from tests.unit.served_models import save_model
 
 
 def _deploy_and_die(settings: Settings, pipeline: Pipeline, number: str, model_dir: Path) -> None:
@@ -56,40 +54,27 @@ def test_a_deployment_killed_after_the_pointer_was_written_ends_the_same_when_ru
 
 
 def test_a_killed_deployment_of_a_model_that_cannot_be_served_is_taken_back_by_its_retry(
-    settings: Settings,
-    pipeline: Pipeline,
-    start_endpoint: StartEndpoint,
-    model_dir: Path,
-    other_scorer: Scorer,
-    tmp_path: Path,
+    settings: Settings, pipeline: Pipeline, start_endpoint: StartEndpoint, model_dir: Path, broken_dir: Path
 ) -> None:
     start_endpoint()
     deploy_now(settings, pipeline, "1", model_dir)
-    broken = save_model(pipeline, other_scorer, tmp_path / "download" / "2")
-    (broken / "model.skops").write_bytes(b"nothing")
-    kill_a_deployment(settings, pipeline, "2", broken)
+    kill_a_deployment(settings, pipeline, "2", broken_dir)
     with pytest.raises(EndpointUnavailable):
-        deploy_now(settings, pipeline, "2", broken)
+        deploy_now(settings, pipeline, "2", broken_dir)
     pointer = read_pointer(settings.serving_root / "parcels")
     assert pointer is not None
     assert pointer.version == "1"
 
 
 def test_a_served_version_is_not_unpointed_when_it_is_deployed_again_while_the_endpoint_restarts(
-    settings: Settings,
-    pipeline: Pipeline,
-    start_endpoint: StartEndpoint,
-    model_dir: Path,
-    other_scorer: Scorer,
-    tmp_path: Path,
+    settings: Settings, pipeline: Pipeline, start_endpoint: StartEndpoint, model_dir: Path, other_dir: Path
 ) -> None:
     server = start_endpoint()
     deploy_now(settings, pipeline, "1", model_dir)
-    other = save_model(pipeline, other_scorer, tmp_path / "download" / "2")
-    deploy_now(settings, pipeline, "2", other)
+    deploy_now(settings, pipeline, "2", other_dir)
     server.stop()
     with pytest.raises(EndpointUnavailable):
-        deploy_now(settings, hurry(pipeline, 0.3), "2", other)
+        deploy_now(settings, hurry(pipeline, 0.3), "2", other_dir)
     pointer = read_pointer(settings.serving_root / "parcels")
     assert pointer is not None
     assert pointer.version == "2"
@@ -120,15 +105,9 @@ def test_one_deployment_at_a_time_and_a_dead_holder_lets_go(
 
 
 def test_two_deployments_at_once_end_with_one_of_them_whole(
-    settings: Settings,
-    pipeline: Pipeline,
-    start_endpoint: StartEndpoint,
-    model_dir: Path,
-    other_scorer: Scorer,
-    tmp_path: Path,
+    settings: Settings, pipeline: Pipeline, start_endpoint: StartEndpoint, model_dir: Path, other_dir: Path
 ) -> None:
     server = start_endpoint()
-    other = save_model(pipeline, other_scorer, tmp_path / "download" / "2")
     failures: list[BaseException] = []
 
     def run(number: str, folder: Path) -> None:
@@ -137,7 +116,7 @@ def test_two_deployments_at_once_end_with_one_of_them_whole(
         except BaseException as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=run, args=task) for task in (("1", model_dir), ("2", other))]
+    threads = [threading.Thread(target=run, args=task) for task in (("1", model_dir), ("2", other_dir))]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -17,21 +17,15 @@ from include.scoring.scorer import Scorer
 from include.settings import Settings
 from tests.unit.deployment.conftest import write_predictions
 from tests.unit.deployment.steps import StartEndpoint, deploy_now, list_deployments, make_version
-from tests.unit.served_models import save_model, wait_for
+from tests.unit.served_models import wait_for
 
 
 def test_the_next_version_replaces_it_and_going_back_is_one_call(
-    settings: Settings,
-    pipeline: Pipeline,
-    start_endpoint: StartEndpoint,
-    model_dir: Path,
-    other_scorer: Scorer,
-    tmp_path: Path,
+    settings: Settings, pipeline: Pipeline, start_endpoint: StartEndpoint, model_dir: Path, other_dir: Path
 ) -> None:
     server = start_endpoint()
     deploy_now(settings, pipeline, "1", model_dir)
-    other = save_model(pipeline, other_scorer, tmp_path / "download" / "2")
-    assert deploy_now(settings, pipeline, "2", other).previous_version == "1"
+    assert deploy_now(settings, pipeline, "2", other_dir).previous_version == "1"
     assert read_status(settings, pipeline).previous_version == "1"
     back = rollback_to_previous(settings, pipeline, "an operator", "version 2 is too gloomy")
     assert (back.version, back.previous_version) == ("1", "2")
@@ -48,12 +42,12 @@ def test_a_version_whose_live_answers_differ_is_taken_back(
     start_endpoint: StartEndpoint,
     model_dir: Path,
     scorer: Scorer,
-    other_scorer: Scorer,
+    other_dir: Path,
     tmp_path: Path,
 ) -> None:
     server = start_endpoint()
     deploy_now(settings, pipeline, "1", model_dir)
-    deploy_now(settings, pipeline, "2", save_model(pipeline, other_scorer, tmp_path / "download" / "2"))
+    deploy_now(settings, pipeline, "2", other_dir)
     wrong = write_predictions(pipeline, scorer, tmp_path / "of-version-1.parquet")
     with pytest.raises(AnswersDiffer, match=r"Version 1 is served again\."):
         verify_deployment(settings, pipeline, make_version("2"), wrong)
@@ -142,19 +136,12 @@ def test_a_first_version_that_is_taken_up_too_late_is_not_served_on(
 
 
 def test_a_failed_deployment_over_a_damaged_pointer_leaves_what_is_served(
-    settings: Settings,
-    pipeline: Pipeline,
-    start_endpoint: StartEndpoint,
-    model_dir: Path,
-    other_scorer: Scorer,
-    tmp_path: Path,
+    settings: Settings, pipeline: Pipeline, start_endpoint: StartEndpoint, model_dir: Path, broken_dir: Path
 ) -> None:
     server = start_endpoint()
     deploy_now(settings, pipeline, "1", model_dir)
     locate_pointer(settings.serving_root / "parcels").write_text("{")
-    broken = save_model(pipeline, other_scorer, tmp_path / "download" / "2")
-    (broken / "model.skops").write_bytes(b"nothing")
     with pytest.raises(EndpointUnavailable):
-        deploy_now(settings, pipeline, "2", broken)
+        deploy_now(settings, pipeline, "2", broken_dir)
     wait_for(lambda: "pointer is gone" in str(read_status(settings, pipeline).problem))
     assert server.ask("GET", "/ping") == (200, {"status": "ready", "model_version": "1"})
