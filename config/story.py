@@ -24,7 +24,7 @@ from include.console.history import HistoryRow, read_history
 from include.declaration import Pipeline
 from include.declaration.loader import load_pipelines
 
-FINAL = ("blocked", "refused", "too slow", "deployed")
+FINAL = ("blocked", "refused", "too slow", "rolled back", "deployed")
 UNDECIDED = ("stopped", "waited too long")
 Progress = Callable[[str], None]
 _STEP_SECONDS = 900.0

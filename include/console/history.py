@@ -13,10 +13,10 @@ from include.settings import Settings
 class HistoryRow:
     """One content of one partition: its refresh, the training that used it, and what came of it.
 
-    ``outcome`` is one of blocked, published, training, refused, blessed, too slow, deployed, put back; ``why`` a
-    sentence for a person and ``reasons`` what the blessing found. ``training`` and ``deployment`` are runs as
-    "DAG/run", ``run_url`` is the page of the task that gave the refresh its verdict, ``model_run_id`` the candidate's
-    run in MLflow.
+    ``outcome`` is one of blocked, published, training, refused, blessed, too slow, rolled back, deployed,
+    put back; ``why`` a sentence for a person and ``reasons`` what the blessing found. ``training`` and ``deployment``
+    are runs as "DAG/run", ``run_url`` is the page of the task that gave the refresh its verdict, ``model_run_id`` the
+    candidate's run in MLflow.
     """
 
     partition: str
@@ -67,10 +67,15 @@ def _describe_deployment(
     deployment: dict[str, Any] | None,
     deployments: list[dict[str, Any]],
     latency: dict[str, Any] | None,
+    rollouts: dict[str, dict[str, Any]],
 ) -> tuple[str, str]:
-    """Outcome and why of a blessed model."""
-    if deployment is None and latency is not None and not latency["passed"]:
-        return "too slow", " ".join(latency["reasons"])
+    """Outcome and why of a blessed model; ``rollouts`` has the newest of each version."""
+    if deployment is None and latency is not None:
+        rollout = rollouts.get(str(latency["version"]))
+        if not latency["passed"]:
+            return "too slow", " ".join(latency["reasons"])
+        if rollout is not None and rollout["outcome"] == "rolled back":
+            return "rolled back", rollout["reason"]
     if deployment is None:
         return "blessed", "passed every check; not live yet"
     if "withdrawn_because" in deployment:
@@ -96,6 +101,7 @@ def _describe_training(
     blessings: list[dict[str, Any]],
     deployments: list[dict[str, Any]],
     latency: dict[str, Any] | None,
+    rollouts: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:
     """What became of a published partition: the fields of HistoryRow that its training decides."""
     facts: dict[str, Any] = {"training": str(claim["claimed_by"])}
@@ -103,10 +109,10 @@ def _describe_training(
         return {**facts, "outcome": "training", "why": f"since {claim['recorded_at'][:19].replace('T', ' ')} UTC"}
     deployment = _find_deployment(blessing, blessings, deployments) if blessing["blessed"] else None
     if blessing["blessed"]:
-        outcome, why = _describe_deployment(blessing, deployment, deployments, latency)
+        outcome, why = _describe_deployment(blessing, deployment, deployments, latency, rollouts)
     else:
         outcome, why = "refused", " ".join(blessing["reasons"])
-    tried = latency if outcome == "too slow" else deployment
+    tried = latency if outcome in ("too slow", "rolled back") else deployment
     if claim["key"] != partition:
         why += f" (trained together with {claim['key']})"
     return {
@@ -131,6 +137,7 @@ def read_history(settings: Settings, pipeline: str) -> list[HistoryRow]:
     deployments = [record for _, record in list_records(settings, pipeline, "deployment")]
     # The newest one of each model.
     latencies = {record["candidate_run_id"]: record for _, record in list_records(settings, pipeline, "latency")}
+    rollouts = {str(record["version"]): record for _, record in list_records(settings, pipeline, "rollout")}
     rows = []
     for _, verdict in list_records(settings, pipeline, "refresh"):
         facts: dict[str, Any] = {"outcome": str(verdict["status"]), "why": str(verdict.get("reason", ""))}
@@ -139,7 +146,7 @@ def read_history(settings: Settings, pipeline: str) -> list[HistoryRow]:
             digest, claim = training
             key, blessing = by_window.get(digest, ("", None))
             partition, latency = str(verdict["partition"]), latencies.get(key)
-            facts = _describe_training(claim, partition, key, blessing, judged, deployments, latency)
+            facts = _describe_training(claim, partition, key, blessing, judged, deployments, latency, rollouts)
         rows.append(
             HistoryRow(
                 partition=str(verdict["partition"]),

@@ -73,7 +73,8 @@ class LatencyGate(Part):
     ``rows`` stored rows a request, ``concurrency`` callers at a time, ``samples`` requests to each of both within
     ``max_seconds``; fewer answers never pass. The objective bounds are milliseconds, None: not asked. A candidate is
     also stopped when the lower bound of the bootstrap interval (``confidence``) of candidate ÷ champion at ``quantile``
-    is above ``max_ratio`` and the difference is more than ``tolerance_ms``, which nobody would notice. With
+    is above ``max_ratio`` and the difference is more than ``tolerance_ms``: below that nobody would notice, and trees
+    would never follow a linear model. With
     ``max_ratio`` None no champion is asked, which is the way past one that cannot be served any more.
     """
 
@@ -86,7 +87,7 @@ class LatencyGate(Part):
     quantile: float = Field(0.5, gt=0, lt=1)
     # 800 samples prove a regression of 15 % to be more than 5 % nine times of ten, and more than 10 % half the time.
     max_ratio: float | None = Field(1.05, ge=1)
-    tolerance_ms: float = Field(1.0, ge=0)
+    tolerance_ms: float = Field(0.5, ge=0)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     # Starting, measuring and logging fit into the time that any task has.
     max_seconds: float = Field(120.0, gt=0, le=600)

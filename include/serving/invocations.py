@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,11 +25,16 @@ from include.serving.decode import decode_body
 from include.serving.follow import Endpoint, Serving
 from include.serving.limits import Limits
 from include.serving.log import log_event
+from include.serving.model import INLINE_ROWS
 from include.serving.prediction_rules import RuleBroken
 from include.serving.schema import RequestRefused
 
 # Work beyond the processors only waits, and each thread may hold a decoded body; workers are the way to more.
 SCORING_THREADS = 2
+
+
+class TooManyRows(Exception):
+    """A request is for a thread, though its body is small."""
 
 
 class Prepared:
@@ -99,9 +105,8 @@ class Invocations:
         content_type = headers.get(b"content-type", b"").decode("latin-1")
         recorder = prepared.serving.recorder
         capture_as = request_id if recorder is not None and recorder.samples(headers) else b""
-        if len(body) <= prepared.model.inline_bytes:
-            answer = score_body(prepared, content_type, body, capture_as)
-        else:
+        answer = _score_small(prepared, content_type, body, capture_as)
+        if answer is None:
             answer = await self._queue_body(prepared, content_type, body, capture_as)
         canary = self._endpoint.canary
         given = None
@@ -158,13 +163,29 @@ class Invocations:
         return answer_overload("DEADLINE", message, prepared.named, status=504)
 
 
-def score_body(prepared: Prepared, content_type: str, body: bytes, capture_as: bytes = b"") -> Answer:
+def _score_small(prepared: Prepared, content_type: str, body: bytes, capture_as: bytes) -> Answer | None:
+    """The answer to a request that takes less time than handing it to a thread; None for any other."""
+    if len(body) > prepared.model.inline_bytes:
+        return None
+    try:
+        return score_body(prepared, content_type, body, capture_as, INLINE_ROWS)
+    except TooManyRows:
+        return None
+
+
+def score_body(
+    prepared: Prepared, content_type: str, body: bytes, capture_as: bytes = b"", most_rows: float = math.inf
+) -> Answer:
     """Decode, score and encode, for the caller and, under the request id ``capture_as``, for the captured requests; on
-    whichever thread."""
+    whichever thread. Raises TooManyRows beyond ``most_rows``, before anything is scored."""
     model = prepared.model
     try:
         request = decode_body(model.schema, content_type, body)
+        if request.rows > most_rows:
+            raise TooManyRows
         predictions, clipped = model.rules.enforce(model.predict(request))
+    except TooManyRows:
+        raise
     except RequestRefused as error:
         return answer_refusal(error, prepared.named)
     except RuleBroken as error:

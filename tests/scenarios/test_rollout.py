@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from include.console.history import read_history
 from tests.scenarios.customer import Customer
 from tests.scenarios.lenient import take_rows
 from tests.scenarios.system import RunningSystem
@@ -51,6 +52,9 @@ def test_s10_a_bad_canary_is_rolled_back_and_the_deployment_is_red(system: Runni
     assert (record["version"], record["champion"], record["outcome"]) == ("2", "1", "rolled back")
     assert record["failed"] == record["requests"] > 0
     assert record["seconds"] < 60
+    newest = read_history(system.settings, PIPELINE)[-1]
+    assert (newest.partition, newest.outcome, newest.version) == ("2013-02", "rolled back", "2")
+    assert "requests failed" in newest.why
     mail = system.wait_for_mail(f"{PIPELINE}: shift_traffic failed")
     assert "Version 2 was taken back" in mail["text"]
     assert f"Version {champion.version} answers every request again" in mail["text"]

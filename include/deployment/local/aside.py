@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from include.declaration.models import Pipeline
 from include.deployment.local.client import Endpoint, ask
 from include.errors import EndpointUnavailable
 from include.settings import Settings
@@ -45,24 +46,26 @@ class AsideServer:
 
 
 @contextlib.contextmanager
-def run_aside(settings: Settings, pipeline_name: str, version: str, model_dir: Path) -> Iterator[AsideServer]:
+def run_aside(settings: Settings, pipeline: Pipeline, version: str, model_dir: Path) -> Iterator[AsideServer]:
     """Start the serving program on ``model_dir`` at a free port of this machine; see ``run_program``."""
     with tempfile.TemporaryDirectory(prefix="tollgate-aside-") as scratch:
         folder = Path(scratch)
         place = ["--host", _HOST, "--port", "0", "--port-file", str(folder / "port")]
-        with run_program(settings, pipeline_name, version, model_dir, place, folder / LOG_NAME) as process:
+        with run_program(settings, pipeline, version, model_dir, place, folder / LOG_NAME) as process:
             yield AsideServer(version, process, folder)
 
 
 @contextlib.contextmanager
 def run_program(
-    settings: Settings, pipeline_name: str, version: str, model_dir: Path, place: list[str], log: Path
+    settings: Settings, pipeline: Pipeline, version: str, model_dir: Path, place: list[str], log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The serving program with one worker on ``model_dir``; ``place`` is its arguments that say where it listens.
 
-    It is stopped whatever happens, with all that it started, and ends with this thread even when the process is killed.
+    It has the memory that the declaration gives a candidate, so that one which eats memory ends alone. It is stopped
+    whatever happens, with all that it started, and ends with this thread even when the process is killed.
     """
-    command = [sys.executable, "-m", "include.serving", "--pipeline", pipeline_name, *place]
+    command = [sys.executable, "-m", "include.serving", "--pipeline", pipeline.name, *place]
+    command += ["--memory-mb", str(round(pipeline.deployment.rollout.candidate_memory_mb))]
     command += ["--model-dir", str(model_dir), "--model-version", version]
     command += ["--parent", str(os.getpid()), "--workers", "1"]
     with log.open("wb") as out:

@@ -53,12 +53,11 @@ def run_candidate(
     for left in folder.glob(_SOCKETS):
         left.unlink()
     name = f"candidate-{secrets.token_hex(4)}.sock"
-    memory = round(pipeline.deployment.rollout.candidate_memory_mb)
-    place = ["--uds", str(folder / name), "--memory-mb", str(memory)]
+    place = ["--uds", str(folder / name)]
     with tempfile.TemporaryDirectory(prefix="tollgate-candidate-") as logs:
         log = Path(logs) / LOG_NAME
         try:
-            with run_program(settings, pipeline.name, version, model_dir, place, log) as process:
+            with run_program(settings, pipeline, version, model_dir, place, log) as process:
                 yield Candidate(name, process, log)
         finally:
             (folder / name).unlink(missing_ok=True)

@@ -100,7 +100,7 @@ def _measure_contenders(
     bodies = [build_bodies(contender, stored, gate.rows) for contender in contenders]
     with ExitStack() as stack:
         servers = [
-            stack.enter_context(run_aside(settings, pipeline.name, each.version, each.model_dir)) for each in contenders
+            stack.enter_context(run_aside(settings, pipeline, each.version, each.model_dir)) for each in contenders
         ]
         deadline = time.monotonic() + pipeline.deployment.sandbox_seconds
         targets = [

@@ -39,7 +39,7 @@ def check_sandbox(
     started = time.monotonic()
     deadline = started + pipeline.deployment.sandbox_seconds
     stored = read_stored_rows(pipeline, holdout_predictions, pipeline.deployment.sandbox_rows)
-    with run_aside(settings, pipeline.name, version, model_dir) as server:
+    with run_aside(settings, pipeline, version, model_dir) as server:
         try:
             endpoint = wait_until_ready(settings, server, deadline)
             ready = time.monotonic()

@@ -1,4 +1,4 @@
-"""What the history says of a model that was blessed and then stopped by the latency gate."""
+"""What the history says of a blessed model that the latency gate stopped or its rollout took back."""
 
 from __future__ import annotations
 
@@ -39,3 +39,15 @@ def test_a_model_that_was_stopped_is_too_slow_until_a_later_measurement_passes(s
     write_latency(settings, "2@4", passed=True)
     (row,) = read_history(settings, "parcels")
     assert (row.outcome, row.version) == ("blessed", "")
+
+
+def test_a_model_that_its_rollout_took_back_says_so_until_a_later_rollout_ends_well(settings: Settings) -> None:
+    write_blessed(settings)
+    write_latency(settings, "1@4", passed=True)
+    rollout = {"version": "4", "outcome": "rolled back", "reason": "max_failure_rate: 9 of 60 requests failed."}
+    write_record(settings, "parcels", "rollout", "1@4", rollout)
+    (row,) = read_history(settings, "parcels")
+    assert (row.outcome, row.why, row.version) == ("rolled back", rollout["reason"], "4")
+    write_record(settings, "parcels", "rollout", "2@4", {**rollout, "outcome": "promoted", "reason": ""})
+    (row,) = read_history(settings, "parcels")
+    assert row.outcome == "blessed"

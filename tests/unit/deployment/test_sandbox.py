@@ -12,13 +12,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from include.declaration import Deployment, Pipeline
+from include.declaration import Deployment, Pipeline, Rollout
 from include.deployment.local.sandbox import check_sandbox
 from include.errors import SandboxFailed
 from include.scoring.scorer import Scorer
 from include.settings import PROJECT_ROOT, Settings
 from tests.unit.deployment.conftest import write_predictions
 from tests.unit.served_models import wait_for
+
+MISBEHAVIOUR = Path(__file__).parent / "misbehaviour"
 
 
 def list_sandboxes(model_dir: Path) -> list[int]:
@@ -59,6 +61,22 @@ def test_a_broken_model_fails_it_at_once_with_the_servers_last_lines(
         check_sandbox(settings, pipeline, "4", model_dir, predictions)
     assert time.monotonic() - started < pipeline.deployment.sandbox_seconds / 2
     assert any("pointer_refused" in line for line in caught.value.log)
+    assert list_sandboxes(model_dir) == []
+
+
+def test_a_model_that_eats_memory_ends_alone_at_its_limit(
+    settings: Settings, pipeline: Pipeline, model_dir: Path, predictions: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # After a first answer: at the start it would not get ready.
+    hungry_ways = {"MISBEHAVE": "eat:2", "MISBEHAVE_MB": "600", "MISBEHAVE_AT": "--port-file"}
+    hungry_ways["PYTHONPATH"] = f"{MISBEHAVIOUR}{os.pathsep}{PROJECT_ROOT}"
+    for name, value in hungry_ways.items():
+        monkeypatch.setenv(name, value)
+    deployment = pipeline.deployment.model_copy(update={"rollout": Rollout(candidate_memory_mb=800.0)})
+    hungry = pipeline.model_copy(update={"deployment": deployment})
+    with pytest.raises(SandboxFailed, match="stored rows got 500") as caught:
+        check_sandbox(settings, hungry, "4", model_dir, predictions)
+    assert any("MemoryError" in line for line in caught.value.log)
     assert list_sandboxes(model_dir) == []
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from include.serving.invocations import SCORING_THREADS
+from include.serving.model import INLINE_ROWS
 from tests.unit.served_models import wait_for
 from tests.unit.serving.local_server import ROW, Local, make_model, read_all, score_halves, serve_locally
 
@@ -155,3 +156,21 @@ def test_a_body_in_chunks_is_limited_too() -> None:
             time.sleep(0.01)
         connection.sendall(b"0\r\n\r\n")
         assert b" 413 " in read_all(connection)
+
+
+def test_a_small_body_with_many_rows_does_not_hold_up_the_event_loop() -> None:
+    scored: dict[int, str] = {}
+
+    def score(request: Any) -> list[float]:
+        scored[request.rows] = threading.current_thread().name
+        return [0.5] * request.rows
+
+    with serve_locally(make_model(score, inline_bytes=1 << 13)) as local:
+        for rows in (1, INLINE_ROWS, INLINE_ROWS + 1, 500):
+            body = json.dumps({"dataframe_split": {"columns": ["hour"], "data": [[9]] * rows}}).encode()
+            assert len(body) <= 1 << 13
+            reply = local.ask("/invocations", body)
+            assert reply.status == 200, reply.content
+            assert len(json.loads(reply.content)["predictions"]) == rows
+    assert scored[1] == scored[INLINE_ROWS]
+    assert scored[1] not in (scored[INLINE_ROWS + 1], scored[500])

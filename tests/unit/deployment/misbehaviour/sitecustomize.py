@@ -40,7 +40,7 @@ def _misbehave(how: str, after: int) -> None:
         if how == "rows":
             return [*predictions, 0.5]
         if how == "eat":
-            eaten.append(bytearray(b"x") * 20_000_000)
+            eaten.append(bytearray(b"x") * 1_000_000 * int(os.environ.get("MISBEHAVE_MB", "20")))
         if how == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         return predictions
@@ -54,6 +54,8 @@ def _misbehave(how: str, after: int) -> None:
         invocations.score_body = score_garbage  # type: ignore[assignment]
 
 
-if "--uds" in sys.orig_argv and os.environ.get("MISBEHAVE"):
+# A candidate beside its champion, or, when it is said so, one in the sandbox or under the latency gate.
+_place = os.environ.get("MISBEHAVE_AT", "--uds")
+if _place in sys.orig_argv and os.environ.get("MISBEHAVE"):
     _how, _, _after = os.environ["MISBEHAVE"].partition(":")
     _misbehave(_how, int(_after or 0))
