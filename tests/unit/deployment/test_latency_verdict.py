@@ -69,7 +69,7 @@ def test_a_regression_needs_both_the_ratio_and_a_difference_that_somebody_would_
     status, detail = judge(LatencyGate(), slow_down(1.3))
     assert status == "fail"
     assert "p50 is 13.26 ms, 1.30 times version 3's 10.20 ms" in detail
-    assert "beyond doubt more than 1.05 times, and by more than 1 ms" in detail
+    assert "beyond doubt more than 1.05 times, and by more than 0.5 ms" in detail
     status, detail = judge(LatencyGate(tolerance_ms=5), slow_down(1.3))
     assert status == "pass"
     assert "by less than the 5 ms that are tolerated" in detail
