@@ -40,16 +40,18 @@ class Answer:
 
 
 class Customer:
-    """Asks from two threads while it is entered."""
+    """Asks from ``callers`` threads while it is entered."""
 
-    def __init__(self, url: str, request: Mapping[str, Any] | None = None, pause: float = 0.02) -> None:
+    def __init__(
+        self, url: str, request: Mapping[str, Any] | None = None, pause: float = 0.02, callers: int = 2
+    ) -> None:
         self.answers: list[Answer] = []
         self._url = f"{url}/invocations"
         asked = REQUESTS if request is None else [request]
         self._bodies = itertools.cycle([{"dataframe_records": [dict(each)]} for each in asked])
         self._pause = pause
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask_on) for _ in range(2)]
+        self._threads = [threading.Thread(target=self._ask_on) for _ in range(callers)]
 
     def __enter__(self) -> Customer:
         for thread in self._threads:
