@@ -31,7 +31,7 @@ from bench.endpoint.plans import (
     plan_uvicorn,
 )
 from bench.endpoint.servers import Plan, Running, ask, read_predictions, start, wait_for_answer
-from bench.endpoint.spent import measure_memory
+from bench.endpoint.spent import measure_peak
 from bench.endpoint.wrk import prepare_wrk
 from bench.peers import prepare_python
 from bench.results import find_versions, read_load, write_results
@@ -129,7 +129,7 @@ def measure_all(seconds: int, rounds: int, folder: Path) -> Seen:
         check_answers(running, drawn, model.predict(drawn), seen)
         for case in list_cases(running, seconds, rounds):
             take_turns(program, case, running, find_bodies, seen)
-        seen.memory.update({name: measure_memory(server.pid) for name, server in running.items()})
+        seen.memory.update({name: measure_peak(server.pid) for name, server in running.items()})
         if CAPTURE in running and not any((folder / "ours" / CAPTURE).rglob("*.parquet")):
             raise SystemExit("The endpoint that captures has written nothing: its CPU would say nothing.")
     return seen

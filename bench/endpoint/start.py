@@ -13,7 +13,7 @@ from bench.endpoint.bodies import write_bodies
 from bench.endpoint.model import make_model
 from bench.endpoint.plans import deploy, plan_tollgate
 from bench.endpoint.servers import start, wait_for_answer
-from bench.endpoint.spent import measure_memory
+from bench.endpoint.spent import measure_peak
 from bench.endpoint.wrk import prepare_wrk, run_load
 from bench.results import Measured, find_versions, read_load, write_results
 from include.settings import load_settings
@@ -39,7 +39,7 @@ def measure_starts(rounds: int, folder: Path) -> tuple[list[float], list[float]]
             seconds.append(time.monotonic() - began)
             for path in bodies.values():
                 run_load(program, running.port, path, 8, _WORK_SECONDS)
-            sizes.append(measure_memory(running.pid))
+            sizes.append(measure_peak(running.pid))
             print(f"start {number + 1}: {seconds[-1]:.2f} s, {sizes[-1]:.0f} MB", flush=True)
     return seconds, sizes
 
@@ -55,7 +55,7 @@ def make_rows(seconds: Sequence[float], sizes: Sequence[float]) -> list[Measured
             target="≤ 2 s",
         ),
         Measured(
-            measure="memory (PSS) of the endpoint after requests of 1 and of 10,000 rows, 8 callers",
+            measure="peak resident memory (VmHWM) of the endpoint after requests of 1 and of 10,000 rows, 8 callers",
             value=max(sizes),
             unit="MB",
             peer="",

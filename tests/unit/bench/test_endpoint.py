@@ -15,7 +15,7 @@ from bench.__main__ import BENCHES, list_modules
 from bench.endpoint.bodies import break_body, write_bodies, write_split
 from bench.endpoint.figures import CAPTURE, FINISHED, MLFLOW, NO_COMPILER, NULL, OURS, PEERS, PIPELINE, STOCK, make_all
 from bench.endpoint.measure import Seen, Window
-from bench.endpoint.spent import count_cpu, measure_memory, read_cpu, share_cpu
+from bench.endpoint.spent import count_cpu, measure_peak, read_cpu, share_cpu
 from bench.endpoint.swaps import Round
 from bench.endpoint.swaps import make_rows as make_swap_rows
 from bench.endpoint.wrk import Load, parse_output
@@ -74,7 +74,7 @@ def test_the_cpu_of_a_child_is_that_of_its_tree() -> None:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert len(read_cpu(process.pid)) == 2
-        assert measure_memory(process.pid) > 4
+        assert measure_peak(process.pid) > 4
     finally:
         for child in read_cpu(process.pid):
             if child != process.pid:
