@@ -8,7 +8,7 @@ from bench.endpoint.measure import Seen, Window, get_cpu, get_p50, get_p99, get_
 from bench.results import Measured
 
 OURS, MLFLOW = ("tollgate", "tollgate_2"), ("mlflow", "mlflow_2")
-FINISHED, NO_COMPILER, PIPELINE, CAPTURE = "finished", "no_compiler", "pipeline", "capture"
+FINISHED, NO_COMPILER, PIPELINE = "finished", "no_compiler", "pipeline"
 NULL, STOCK, PEERS = "null", "mlflow_stock", ("mlserver", "bentoml", "fastapi")
 LABELS: Mapping[str, str] = {
     "tollgate": "one worker",
@@ -26,7 +26,7 @@ LABELS: Mapping[str, str] = {
 
 def make_all(seen: Seen) -> dict[str, list[Measured]]:
     """Every figure of the run with its rows."""
-    figures = {
+    return {
         "endpoint_1row_cpu_vs_mlflow": _compare(seen, 1, "CPU of a one-row request", "CPU ms", get_cpu, "ratio ≥ 60"),
         "endpoint_1row_c8_rps_vs_mlflow": [
             *_compare(seen, 1, "one-row requests, 8 callers", "requests/s", get_rate, "ratio ≥ 60"),
@@ -42,8 +42,6 @@ def make_all(seen: Seen) -> dict[str, list[Measured]]:
         "endpoint_10000row_ms_vs_pipeline": _compare_large(seen),
         "endpoint_no_compiler": _compare_uncompiled(seen),
     }
-    capture = _compare_capture(seen)
-    return figures | ({"endpoint_capture_cpu": [capture]} if capture is not None else {})
 
 
 def _name(seen: Seen, server: str) -> str:
@@ -138,20 +136,3 @@ def _compare_uncompiled(seen: Seen) -> list[Measured]:
             target="ratio ≥ 5",
         ),
     ]
-
-
-def _compare_capture(seen: Seen) -> Measured | None:
-    """None where the served models do not capture."""
-    if (CAPTURE, 1) not in seen.windows:
-        return None
-    return Measured(
-        measure="CPU of a raw one-row request with every request captured",
-        value=seen.find(CAPTURE, 1, get_cpu),
-        unit="CPU ms",
-        peer="the same without capture",
-        peer_value=seen.find("tollgate", 1, get_cpu),
-        ratio_is="ours ÷ peer",
-        peak_mb=seen.memory.get(CAPTURE),
-        peer_peak_mb=seen.memory.get("tollgate"),
-        target="ratio ≤ 1.05",
-    )
