@@ -123,13 +123,19 @@ def test_bodies_hold_other_rows_each_and_null_for_missing(tmp_path: Path) -> Non
     assert {carrier for carrier, _ in rows} == {"AA", None}
 
 
-def test_a_broken_body_lacks_the_column_or_its_value() -> None:
+def test_a_broken_body_is_wrong_in_one_place() -> None:
     body = write_split(pd.DataFrame({"carrier": ["AA"], "hour": [1.0]}))
-    broken = {kind: json.loads(text)["dataframe_split"] for kind, text in break_body(body, "carrier").items()}
-    assert broken == {
-        "missing": {"columns": ["hour"], "data": [[1.0]]},
-        "null": {"columns": ["carrier", "hour"], "data": [[None, 1.0]]},
+    broken = break_body(body, text="carrier", number="hour", required=True)
+    both = ["carrier", "hour"]
+    assert {kind: json.loads(text)["dataframe_split"] for kind, text in broken.items()} == {
+        "a number for a text": {"columns": both, "data": [[7, 1.0]]},
+        "a text for a number": {"columns": both, "data": [["AA", "7"]]},
+        "an unknown column": {"columns": [*both, "unheard_of"], "data": [["AA", 1.0, 1.0]]},
+        "a missing column": {"columns": ["hour"], "data": [[1.0]]},
+        "a null": {"columns": both, "data": [[None, 1.0]]},
     }
+    optional = break_body(body, text="carrier", number="hour", required=False)
+    assert optional.keys() == {"a number for a text", "a text for a number", "an unknown column"}
 
 
 def test_answers_agree_when_all_are_there_and_near() -> None:
@@ -154,6 +160,13 @@ def test_ours_and_mlflow_are_the_better_of_one_and_two_workers() -> None:
     assert (tail.value, tail.peer_value) == (0.2, 10.0)
 
 
+def test_peers_with_one_worker_are_beside_one_of_ours_and_mlflow_as_it_comes_is_a_footnote() -> None:
+    rows = make_all(make_seen(tollgate=0.2, tollgate_2=0.1))["endpoint_1row_cpu_vs_mlflow"]
+    assert [row.value for row in rows] == [0.1, 0.2, 0.2, 0.2, 0.2]
+    assert [row.measure.split(", ")[1] for row in rows] == ["two workers", *["one worker"] * 4]
+    assert [row.peer for row in rows if row.footnote] == ["mlflow models serve as it comes"]
+
+
 def test_the_floor_and_the_missing_compiler_have_their_bars() -> None:
     made = make_all(make_seen(null=0.02, finished=0.06, tollgate=0.1, no_compiler=0.15))
     beside = {row.target: row.ratio for row in made["endpoint_1row_cpu_vs_null"] + made["endpoint_no_compiler"]}
@@ -167,7 +180,7 @@ def test_a_peer_that_is_laxer_is_named_so() -> None:
     seen.laxer["mlserver"] = "laxer: takes a null"
     rows = make_all(seen)["endpoint_1row_cpu_vs_mlflow"]
     assert [row.peer for row in rows if "laxer" in row.peer] == [
-        "MLServer with its MLflow runtime (laxer: takes a null)"
+        "MLServer with its MLflow runtime, one worker (laxer: takes a null)"
     ]
 
 
