@@ -17,6 +17,7 @@ BENCHES = {
     "idle_pss_mb": "bench.idle_memory",
     "endpoint_start_seconds": "bench.endpoint.start",
     "endpoint_swap_failed": "bench.endpoint.swaps",
+    "endpoint_capture_cpu": "bench.endpoint.capture",
     **dict.fromkeys(
         (
             "endpoint_1row_cpu_vs_mlflow",
@@ -25,7 +26,6 @@ BENCHES = {
             "endpoint_100row_c8_rps_vs_mlflow",
             "endpoint_10000row_ms_vs_pipeline",
             "endpoint_no_compiler",
-            "endpoint_capture_cpu",
         ),
         "bench.endpoint.__main__",
     ),

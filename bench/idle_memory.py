@@ -9,11 +9,12 @@ import argparse
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 from bench import system
-from bench.memory import PeakMemory, measure_programs
+from bench.memory import PeakMemory, measure_programs, measure_system
 from bench.results import Measured, find_versions, read_load, write_results
 from include.pipelines.flight_delays.landing import write_month
 
@@ -25,7 +26,7 @@ _LOOKS = 5
 def measure_executor(executor: str, month: Path, rest: float) -> tuple[dict[str, float], float]:
     """MB of each program at rest (medians of five looks), and the peak while the one month was worked on."""
     with system.start(executor) as running:
-        peak = PeakMemory(running.site)
+        peak = PeakMemory(partial(measure_system, running.site))
         peak.start()
         running.land(_PIPELINE, month)
         running.wait_until_served(_PIPELINE, month.stem)

@@ -1,8 +1,10 @@
-"""How much memory a running system takes: PSS, in which memory that processes share counts once."""
+"""How much memory programs take: a whole system as PSS, in which what processes share counts once; one process as the
+resident memory that it had at most."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -22,6 +24,16 @@ def read_pss(process: psutil.Process) -> float:
     return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) / 1024
 
 
+def read_peak(process: psutil.Process) -> float:
+    """MB of resident memory that one process had at most so far (VmHWM); 0 when it ended meanwhile."""
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    except OSError:
+        return 0.0
+    # One that ended and was not waited for yet has no such line.
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")), 0) / 1024
+
+
 def measure_programs(site: Site) -> dict[str, float]:
     """MB of the supervisor and of each supervised program, guard, workers and running tasks included."""
     supervisor = Supervisor(site)
@@ -35,22 +47,28 @@ def measure_programs(site: Site) -> dict[str, float]:
     return sizes
 
 
-class PeakMemory(threading.Thread):
-    """The highest sum over all programs, looked at twice a second until ``end``."""
+def measure_system(site: Site) -> float:
+    """MB of all programs together."""
+    return sum(measure_programs(site).values())
 
-    def __init__(self, site: Site) -> None:
+
+class PeakMemory(threading.Thread):
+    """The highest MB that ``measure`` gives, asked every ``seconds`` until ``end``."""
+
+    def __init__(self, measure: Callable[[], float], seconds: float = _LOOK_SECONDS) -> None:
         super().__init__(daemon=True)
-        self._site = site
+        self._measure = measure
+        self._seconds = seconds
         self._done = threading.Event()
         self._highest = 0.0
 
     def run(self) -> None:
         """Look and look again."""
-        while not self._done.wait(_LOOK_SECONDS):
-            self._highest = max(self._highest, sum(measure_programs(self._site).values()))
+        while not self._done.wait(self._seconds):
+            self._highest = max(self._highest, self._measure())
 
     def end(self) -> float:
-        """Stop looking; the peak in MB."""
+        """Stop looking, after a last look; the peak in MB."""
         self._done.set()
         self.join()
-        return self._highest
+        return max(self._highest, self._measure())

@@ -22,6 +22,7 @@ class Measured:
     """One figure beside its peer. ``ratio_is`` says which way round the ratio is, ``target`` what was asked for.
 
     ``value`` and ``peer_value`` are in ``unit``; ``peak_mb`` is the peak memory of ours. ``parts`` splits the value.
+    A ``footnote`` is told below the README's table: what is good to know, and no fair comparison.
     """
 
     measure: str
@@ -34,6 +35,7 @@ class Measured:
     peer_peak_mb: float | None = None
     target: str = ""
     parts: Mapping[str, float] = field(default_factory=dict)
+    footnote: bool = False
 
     @property
     def ratio(self) -> float | None:
@@ -81,5 +83,5 @@ def write_results(figure: str, rows: Sequence[Measured], load: float, versions: 
     for row in rows:
         beside = f"; {row.peer}: {row.peer_value:.3g} {row.unit}" if row.peer_value is not None else ""
         ratio = f" (ratio {row.ratio:.3g}, {row.ratio_is})" if row.ratio is not None else ""
-        print(f"{row.measure}: {row.value:.3g} {row.unit}{beside}{ratio}", flush=True)
+        print(f"{row.measure}: {row.value:.3g} {row.unit}{beside}{ratio}; load average before: {load}", flush=True)
     return path

@@ -36,15 +36,25 @@ def _write_row(row: dict[str, Any]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def _write_note(row: dict[str, Any]) -> str:
+    ratio = f", ratio {_show(row['ratio'])} ({row['ratio_is']})" if row["ratio"] is not None else ""
+    ours, peer = _show(row["value"], row["unit"]), _show(row["peer_value"], row["unit"])
+    return f"- {row['measure']} [`{row['figure']}`]: {ours}; {row['peer']}: {peer}{ratio}, load {row['load_average']}"
+
+
 def write_table(documents: list[list[dict[str, Any]]]) -> str:
-    """The table of every figure, and a line that says with what it was measured."""
+    """The table of every figure, its footnotes, and a line that says with what it was measured."""
     rows = [row for document in documents for row in document]
     if not rows:
         return ""
     versions = {name: version for row in rows for name, version in row["versions"].items()}
     named = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
     dates = sorted({row["date"] for row in rows})
-    lines = [f"| {' | '.join(_HEAD)} |", "|---" * len(_HEAD) + "|", *map(_write_row, rows)]
+    notes = [_write_note(row) for row in rows if row.get("footnote")]
+    shown = [_write_row(row) for row in rows if not row.get("footnote")]
+    lines = [f"| {' | '.join(_HEAD)} |", "|---" * len(_HEAD) + "|", *shown]
+    if notes:
+        lines += ["", "Footnotes, beside peers as they come and not at their best:", "", *notes]
     measured = f"Measured {dates[0] if len(dates) == 1 else f'{dates[0]} to {dates[-1]}'} with {named}."
     return "\n".join([*lines, "", measured])
 

@@ -28,11 +28,29 @@ def write_bodies(requests: pd.DataFrame, rows: int, path: Path) -> Path:
     return path
 
 
-def break_body(body: str, column: str) -> dict[str, str]:
-    """The same request with ``column`` left out, and with it null: what a server ought to refuse."""
-    document = json.loads(body)
-    names, data = document["dataframe_split"]["columns"], document["dataframe_split"]["data"]
-    place = names.index(column)
-    without = {"columns": names[:place] + names[place + 1 :], "data": [r[:place] + r[place + 1 :] for r in data]}
-    null = {"columns": names, "data": [[*r[:place], None, *r[place + 1 :]] for r in data]}
-    return {"missing": json.dumps({"dataframe_split": without}), "null": json.dumps({"dataframe_split": null})}
+def break_body(body: str, text: str, number: str, required: bool) -> dict[str, str]:
+    """What a server ought to refuse, by its name: the same request with a wrong type in the columns ``text`` and
+    ``number``, with one that nobody declared, and, where they are ``required``, without a value of ``text``."""
+    split = json.loads(body)["dataframe_split"]
+    names, data = split["columns"], split["data"]
+    place = names.index(text)
+
+    def fill(column: str, value: object) -> str:
+        at = names.index(column)
+        return _write(names, [[*row[:at], value, *row[at + 1 :]] for row in data])
+
+    broken = {
+        "a number for a text": fill(text, 7),
+        # One that spells a number: what a data frame converts without a word.
+        "a text for a number": fill(number, "7"),
+        "an unknown column": _write([*names, "unheard_of"], [[*row, 1.0] for row in data]),
+    }
+    if required:
+        without = [row[:place] + row[place + 1 :] for row in data]
+        broken["a missing column"] = _write(names[:place] + names[place + 1 :], without)
+        broken["a null"] = fill(text, None)
+    return broken
+
+
+def _write(columns: list[str], data: list[list[object]]) -> str:
+    return json.dumps({"dataframe_split": {"columns": columns, "data": data}})

@@ -8,17 +8,17 @@ from bench.endpoint.measure import Seen, Window, get_cpu, get_p50, get_p99, get_
 from bench.results import Measured
 
 OURS, MLFLOW = ("tollgate", "tollgate_2"), ("mlflow", "mlflow_2")
-FINISHED, NO_COMPILER, PIPELINE, CAPTURE = "finished", "no_compiler", "pipeline", "capture"
+FINISHED, NO_COMPILER, PIPELINE = "finished", "no_compiler", "pipeline"
 NULL, STOCK, PEERS = "null", "mlflow_stock", ("mlserver", "bentoml", "fastapi")
 LABELS: Mapping[str, str] = {
     "tollgate": "one worker",
     "tollgate_2": "two workers",
     "mlflow": "mlflow models serve, OMP_NUM_THREADS=1, one worker",
     "mlflow_2": "mlflow models serve, OMP_NUM_THREADS=1, two workers",
-    "mlflow_stock": "footnote: mlflow models serve as it comes",
-    "mlserver": "MLServer with its MLflow runtime",
-    "bentoml": "BentoML with the scikit-learn pipeline",
-    "fastapi": "FastAPI with the scikit-learn pipeline",
+    "mlflow_stock": "mlflow models serve as it comes",
+    "mlserver": "MLServer with its MLflow runtime, one worker",
+    "bentoml": "BentoML with the scikit-learn pipeline, one worker",
+    "fastapi": "FastAPI with the scikit-learn pipeline, one worker",
     "pipeline": "the scikit-learn pipeline in our own server",
     "null": "a null ASGI app on uvicorn, httptools and uvloop",
 }
@@ -26,7 +26,7 @@ LABELS: Mapping[str, str] = {
 
 def make_all(seen: Seen) -> dict[str, list[Measured]]:
     """Every figure of the run with its rows."""
-    figures = {
+    return {
         "endpoint_1row_cpu_vs_mlflow": _compare(seen, 1, "CPU of a one-row request", "CPU ms", get_cpu, "ratio ≥ 60"),
         "endpoint_1row_c8_rps_vs_mlflow": [
             *_compare(seen, 1, "one-row requests, 8 callers", "requests/s", get_rate, "ratio ≥ 60"),
@@ -42,8 +42,6 @@ def make_all(seen: Seen) -> dict[str, list[Measured]]:
         "endpoint_10000row_ms_vs_pipeline": _compare_large(seen),
         "endpoint_no_compiler": _compare_uncompiled(seen),
     }
-    capture = _compare_capture(seen)
-    return figures | ({"endpoint_capture_cpu": [capture]} if capture is not None else {})
 
 
 def _name(seen: Seen, server: str) -> str:
@@ -54,11 +52,11 @@ def _name(seen: Seen, server: str) -> str:
 def _compare(
     seen: Seen, rows: int, what: str, unit: str, get: Callable[[Window], float], target: str
 ) -> list[Measured]:
-    """Ours beside each peer; of ours and of MLflow's server the better of one and two workers."""
+    """MLflow's server beside ours, of both the better of one and two workers; other peers have one, and so has ours."""
     highest = get is get_rate
-    ours = seen.choose(OURS, rows, get, highest)
+    best = seen.choose(OURS, rows, get, highest), seen.choose(MLFLOW, rows, get, highest)
     made = []
-    for peer in (seen.choose(MLFLOW, rows, get, highest), *PEERS, STOCK):
+    for ours, peer in (best, *((OURS[0], peer) for peer in (*PEERS, STOCK))):
         made.append(
             Measured(
                 measure=f"{what}, {LABELS[ours]}",
@@ -70,6 +68,7 @@ def _compare(
                 peak_mb=seen.memory.get(ours),
                 peer_peak_mb=seen.memory.get(peer),
                 target=target if peer in MLFLOW else "",
+                footnote=peer == STOCK,
             )
         )
     return made
@@ -138,20 +137,3 @@ def _compare_uncompiled(seen: Seen) -> list[Measured]:
             target="ratio ≥ 5",
         ),
     ]
-
-
-def _compare_capture(seen: Seen) -> Measured | None:
-    """None where the served models do not capture."""
-    if (CAPTURE, 1) not in seen.windows:
-        return None
-    return Measured(
-        measure="CPU of a raw one-row request with every request captured",
-        value=seen.find(CAPTURE, 1, get_cpu),
-        unit="CPU ms",
-        peer="the same without capture",
-        peer_value=seen.find("tollgate", 1, get_cpu),
-        ratio_is="ours ÷ peer",
-        peak_mb=seen.memory.get(CAPTURE),
-        peer_peak_mb=seen.memory.get("tollgate"),
-        target="ratio ≤ 1.05",
-    )

@@ -34,7 +34,7 @@ class Window:
 
 @dataclass
 class Seen:
-    """All windows, by server and rows of a request; memory in MB by server; and of what a peer is laxer about."""
+    """All windows, by server and rows of a request; MB at most by server; and of what a peer is laxer about."""
 
     windows: dict[tuple[str, int], list[Window]] = field(default_factory=lambda: defaultdict(list))
     memory: dict[str, float] = field(default_factory=dict)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +24,7 @@ from include.scoring.scorer import Scorer
 from include.settings import Settings
 from include.tracking.packaging import write_model
 from include.training.dataset import dump_features, prepare_training_set
+from include.training.estimators import find_candidate
 from include.training.evaluate import read_rows
 from include.training.fit import fit_scorer
 
@@ -30,23 +33,20 @@ CANDIDATE = "boosted_trees"
 # The last one is the holdout: what is asked was never trained on.
 _MONTHS = ("2013-01", "2013-02", "2013-03")
 _COMPARED = 2_000
+_PARITY = 1e-9
+# What the endpoint captures is a figure of its own.
+NO_CAPTURE = DataCapture(enable_capture=False)
 
 
 @dataclass(frozen=True)
-class BenchModel:
-    """``folder`` is the packaged model, which keeps no requests, and ``requests`` are rows that it was not trained on.
+class Trained:
+    """A fitted model, what it was made from, and ``requests``: rows that it was not trained on."""
 
-    ``captured`` is the same with every request captured; ``finished`` is the same trees behind a request that holds the
-    features themselves, and ``features`` are such requests.
-    """
-
+    settings: Settings
     pipeline: Pipeline
+    training_set: TrainingSet
     scorer: Scorer
     requests: pd.DataFrame
-    folder: Path
-    captured: Path
-    finished: Path
-    features: pd.DataFrame
 
     def predict(self, body: str) -> list[float]:
         """What the scikit-learn model answers to a request."""
@@ -55,45 +55,46 @@ class BenchModel:
         return list(self.scorer.predict(frame).tolist())
 
 
-def make_model(settings: Settings, folder: Path) -> BenchModel:
-    """Train on two months and package below ``folder``: for raw requests, with capture, and for finished columns."""
+def agree(answers: Sequence[float], expected: Sequence[float]) -> bool:
+    """Whether a server answers as a model does."""
+    return len(answers) == len(expected) and all(
+        math.isclose(*pair, rel_tol=0.0, abs_tol=_PARITY) for pair in zip(answers, expected, strict=True)
+    )
+
+
+def train_model(settings: Settings) -> Trained:
+    """Train on two months."""
     pipeline = load_pipelines(settings).pipelines[PIPELINE]
     training_set = prepare_training_set(settings, pipeline, _write_window(settings.data_root))
-    scorer = fit_scorer(pipeline, training_set, CANDIDATE, settings.cores).scorer
     requests, _, _ = read_rows(training_set, "holdout")
-    features = scorer.row_features.transform(requests)
-    quiet = set_capture(pipeline, DataCapture(enable_capture=False))
-    loud = set_capture(pipeline, DataCapture(enable_capture=True, initial_sampling_percentage=100.0))
-    made = BenchModel(pipeline, scorer, requests, folder / "raw", folder / "captured", folder / "finished", features)
-    package(settings, quiet, scorer, training_set, requests, made.folder)
-    package(settings, loud, scorer, training_set, requests, made.captured)
-    package(settings, *take_features(quiet, scorer), training_set, features, made.finished)
-    return made
+    return Trained(settings, pipeline, training_set, _fit(settings, pipeline, training_set), requests)
 
 
-def set_capture(pipeline: Pipeline, capture: DataCapture) -> Pipeline:
-    """The same pipeline with other settings of capture."""
-    deployment = pipeline.deployment.model_copy(update={"data_capture": capture})
-    return pipeline.model_copy(update={"deployment": deployment})
+def train_smaller(trained: Trained, trees: int) -> Trained:
+    """Another model for the same requests: with ``trees`` trees."""
+    candidate = find_candidate(trained.pipeline, CANDIDATE)
+    smaller = candidate.model_copy(update={"parameters": {**candidate.parameters, "max_iter": trees}})
+    training = trained.pipeline.training.model_copy(update={"candidates": (smaller,)})
+    changed = trained.pipeline.model_copy(update={"training": training})
+    return replace(trained, pipeline=changed, scorer=_fit(trained.settings, changed, trained.training_set))
 
 
-def package(
-    settings: Settings,
-    pipeline: Pipeline,
-    scorer: Scorer,
-    training_set: TrainingSet,
-    requests: pd.DataFrame,
-    folder: Path,
-) -> None:
-    """Write the model as training does. Ends the bench when it has no compiled form, which is what is measured."""
+def package_model(trained: Trained, folder: Path, capture: DataCapture = NO_CAPTURE) -> Path:
+    """Write the model as training does, with requests captured as asked; gives ``folder``. Ends the bench when it has
+    no compiled form, which is what is measured."""
+    deployment = trained.pipeline.deployment.model_copy(update={"data_capture": capture})
+    pipeline = trained.pipeline.model_copy(update={"deployment": deployment})
     # Some of the holdout: that the compiled form answers all of it alike is the training's own gate.
-    packaged = write_model(settings, folder, scorer, pipeline, training_set, requests.head(_COMPARED), Model())
+    example = trained.requests.head(_COMPARED)
+    packaged = write_model(trained.settings, folder, trained.scorer, pipeline, trained.training_set, example, Model())
     if packaged.scoring != "compiled":
         raise SystemExit(f"The model of the bench has no compiled form ({packaged.scoring}).")
+    return folder
 
 
-def take_features(pipeline: Pipeline, scorer: Scorer) -> tuple[Pipeline, Scorer]:
+def take_features(trained: Trained) -> Trained:
     """The same fitted trees for callers that send the features themselves."""
+    pipeline, scorer = trained.pipeline, trained.scorer
     features = tuple(Feature(each.name, Column(each.name), kind=each.kind) for each in pipeline.features)
     columns = {
         each.name: RequestColumn(type="string" if each.kind == "category" else "number", required=False)
@@ -103,7 +104,12 @@ def take_features(pipeline: Pipeline, scorer: Scorer) -> tuple[Pipeline, Scorer]
     changed = pipeline.model_copy(update={"features": features, "request": request})
     taken = Scorer(RowFeatures(dump_features(changed), "{}"), scorer.estimator)
     taken.estimator_, taken.classes_ = scorer.estimator_, scorer.classes_
-    return changed, taken
+    requests = scorer.row_features.transform(trained.requests)
+    return replace(trained, pipeline=changed, scorer=taken, requests=requests)
+
+
+def _fit(settings: Settings, pipeline: Pipeline, training_set: TrainingSet) -> Scorer:
+    return fit_scorer(pipeline, training_set, CANDIDATE, settings.cores).scorer
 
 
 def _write_window(folder: Path) -> Window:

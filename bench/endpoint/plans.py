@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.endpoint.servers import Plan, find_port
@@ -23,12 +24,12 @@ def point_at(home: Path, pipeline: str, version: str) -> None:
     write_pointer(folder, Pointer(version, f"models/{version}", "2013-03", utc_now(), "bench", "to be measured"))
 
 
-def deploy(home: Path, pipeline: str, model: Path, *versions: str) -> None:
-    """Put ``model`` into ``home`` as each of ``versions`` and point at the first."""
+def deploy(home: Path, pipeline: str, models: Mapping[str, Path]) -> None:
+    """Put ``models``, by version, into ``home`` and point at the first."""
     folder = locate_endpoint_folder(load_settings({"TOLLGATE_HOME": str(home)}), pipeline)
-    for version in versions:
+    for version, model in models.items():
         shutil.copytree(model, folder / "models" / version)
-    point_at(home, pipeline, versions[0])
+    point_at(home, pipeline, next(iter(models)))
 
 
 def plan_tollgate(name: str, pipeline: str, home: Path, workers: int = 1, **env: str) -> Plan:

@@ -13,7 +13,9 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from include.rollout import PROBE_HEADER
 from include.settings import PROJECT_ROOT
 
 # MLflow's server imports itself for 15 s on a quiet machine, and several start at once.
@@ -86,12 +88,23 @@ def find_port() -> int:
 
 
 def ask(port: int, body: str) -> tuple[int, bytes]:
-    """Status and content of one POST to /invocations."""
+    """Status and content of one POST to /invocations, marked as no customer's: ours does not capture it."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
-        connection.request("POST", "/invocations", body, {"content-type": "application/json"})
+        connection.request("POST", "/invocations", body, {"content-type": "application/json", PROBE_HEADER: "bench"})
         response = connection.getresponse()
         return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def read_version(port: int) -> dict[str, Any]:
+    """What an endpoint of ours says of itself and of what it serves."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", "/version")
+        facts: dict[str, Any] = json.loads(connection.getresponse().read())
+        return facts
     finally:
         connection.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psutil  # type: ignore[import-untyped]
 
-from bench.memory import read_pss
+from bench.memory import read_peak
 
 
 def list_tree(pid: int) -> list[psutil.Process]:
@@ -40,6 +40,6 @@ def share_cpu(seconds: float, requests: int, connections: int) -> float:
     return 1000 * seconds / max(1, requests + connections)
 
 
-def measure_memory(pid: int) -> float:
-    """MB of the tree, as PSS."""
-    return float(sum(read_pss(process) for process in list_tree(pid)))
+def measure_peak(pid: int) -> float:
+    """MB of resident memory at its peak: the sum over the processes that the tree has now, of each one's own peak."""
+    return float(sum(read_peak(process) for process in list_tree(pid)))

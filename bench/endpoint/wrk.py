@@ -18,7 +18,8 @@ _TIMEOUT_SECONDS = 30
 
 @dataclass(frozen=True)
 class Load:
-    """What one window of load saw. ``failed`` were answered with an error, or not at all."""
+    """What one window of load saw. ``failed`` were answered with an error, or not at all; ``unnamed`` well, but without
+    the version that did, where that was asked for."""
 
     requests: int
     seconds: float
@@ -26,6 +27,7 @@ class Load:
     p99_ms: float
     max_ms: float
     failed: int
+    unnamed: int = 0
 
     @property
     def rate(self) -> float:
@@ -42,10 +44,13 @@ def prepare_wrk() -> str:
     return program
 
 
-def run_load(program: str, port: int, bodies: Path, connections: int, seconds: float) -> Load:
+def run_load(
+    program: str, port: int, bodies: Path, connections: int, seconds: float, count_unnamed: bool = False
+) -> Load:
     """Ask 127.0.0.1:``port`` for about so long, each connection again as soon as it is answered."""
     command = [program, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", f"--timeout={_TIMEOUT_SECONDS}s"]
     command += ["-s", str(_SCRIPT), f"http://127.0.0.1:{port}/invocations", "--", str(bodies)]
+    command += ["named"] if count_unnamed else []
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 2 * _TIMEOUT_SECONDS)
     if done.returncode:
         raise SystemExit(f"wrk ended with {done.returncode}: {done.stderr.strip()[-500:]}")
@@ -65,4 +70,5 @@ def parse_output(text: str) -> Load:
         p99_ms=said["p99_us"] / 1000,
         max_ms=said["max_us"] / 1000,
         failed=said["refused"] + said["broken"],
+        unnamed=said["unnamed"],
     )

@@ -16,11 +16,12 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 from bench import system
-from bench.memory import PeakMemory
+from bench.memory import PeakMemory, measure_system
 from bench.refresh.timeline import CHAIN, Seconds, measure_chain, measure_work
 from bench.results import Measured, find_versions, read_load, write_results
 from bench.system import BY_AIRFLOW, BY_PYTHON, RunningSystem, write_pair
@@ -129,7 +130,7 @@ def measure_executor(executor: str, months: Sequence[Path]) -> tuple[list[Round]
                 _show(number, executor, seen)
         _show_tasks(executor, rounds)
         # Looking costs CPU time itself, so this refresh is not one of those that are timed.
-        memory = PeakMemory(running.site)
+        memory = PeakMemory(partial(measure_system, running.site))
         memory.start()
         _refresh_through_airflow(running, months[-1])
         return rounds, memory.end()

@@ -1,6 +1,7 @@
 """What a careful author writes around a scikit-learn model for FastAPI or BentoML: typed bodies, a checked frame.
 
-As strict as Tollgate's endpoint about columns, nulls in required ones and types, by pydantic and pandas.
+As strict as Tollgate's endpoint about columns, nulls in required ones and types, by pydantic and pandas; but for a text
+that spells a number, which pandas converts.
 """
 
 from __future__ import annotations
