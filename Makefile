@@ -53,7 +53,8 @@ check: environment-dev ## style, types, arrows, light DAGs, rules, locks: what C
 	@$(PYTHON) -m mypy
 	@.venv/bin/lint-imports
 	@$(PYTHON) -m pytest -q tests/dags/test_arrows.py tests/dags/test_light.py
-	@$(PYTHON) -m include.gates.check
+	@# By the commands' own way to the settings: .env may name pipelines and suites elsewhere.
+	@$(CONFIG) rules
 	@$(PYTHON) -m config.lock_check
 
 lock: environment-dev ## write requirements*.txt anew from requirements*.in (UPGRADE=1: newest versions allowed)

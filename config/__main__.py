@@ -1,4 +1,4 @@
-"""The commands behind the Makefile: ``python -m config run|start|stop|status|logs|refresh|rollback``."""
+"""The commands behind the Makefile: ``python -m config run|start|stop|status|logs|refresh|rollback|rules``."""
 
 from __future__ import annotations
 
@@ -81,6 +81,12 @@ def _roll_back(site: Site, options: argparse.Namespace) -> int:
     return 0
 
 
+def _check_rules(site: Site, options: argparse.Namespace) -> int:
+    from include.gates.check import report_problems
+
+    return report_problems(site.settings, sys.stdout)
+
+
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m config", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -102,6 +108,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     rollback.add_argument("--reason", default="")
     rollback.add_argument("--version", default="")
     rollback.set_defaults(command=_roll_back)
+    commands.add_parser("rules", help="check every rule of every suite").set_defaults(command=_check_rules)
     return parser.parse_args(arguments)
 
 

@@ -49,7 +49,7 @@ def _check_ports(programs: Sequence[Program]) -> None:
                     value=str(port),
                 )
             taken[port] = program.name
-            check_port(port, setting, program.name)
+            check_port(port, setting, program.name, program.host)
 
 
 def _migrate_database(site: Site, env: Mapping[str, str], say: Say) -> None:

@@ -13,6 +13,9 @@ from include.errors import PortTaken, SettingsError
 
 LOOPBACK = "127.0.0.1"
 
+# Who listens on every address is asked on this one.
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+
 # Setting -> (default, offset from TOLLGATE_PORT_BASE). The endpoints come last: each pipeline adds its own offset.
 _SETTINGS = {
     "TOLLGATE_AIRFLOW_PORT": (8080, 0),
@@ -80,6 +83,12 @@ def read_ports(env: Mapping[str, str]) -> Ports:
     return Ports(**values)
 
 
+def write_origin(host: str, port: int) -> str:
+    """The URL at which somebody on this machine asks a server that listens on ``host``:``port``."""
+    asked = LOOPBACK if host in _EVERYWHERE else host
+    return f"http://[{asked}]:{port}" if ":" in asked else f"http://{asked}:{port}"
+
+
 def _name_holder(port: int) -> str:
     """Who listens on ``port``, as far as this user may see."""
     try:
@@ -91,19 +100,22 @@ def _name_holder(port: int) -> str:
     return "another process"
 
 
-def check_port(port: int, setting: str, program: str) -> None:
-    """Raise PortTaken when ``port`` cannot be bound on the loopback address."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # Servers set it too; without it a connection still in TIME_WAIT would count as a listener.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
+def check_port(port: int, setting: str, program: str, host: str = LOOPBACK) -> None:
+    """Raise PortTaken when ``port`` cannot be bound on the address ``host``."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            # Servers set it too; without it a connection still in TIME_WAIT would count as a listener.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
             return
-        except OSError as error:
-            reason = _name_holder(port) if error.errno == errno.EADDRINUSE else str(error.strerror)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        problem = f"is in use by {_name_holder(port)}" if taken else f"cannot be bound on {host} ({error.strerror})"
+    correct = "Stop that process" if taken else "Correct the address, if it is a setting of yours"
     raise PortTaken(
-        f"Port {port}, which {program} needs, is in use by {reason}.",
-        next_step=f"Stop that process, or choose another port: {setting}=<port> make run.",
+        f"Port {port}, which {program} needs, {problem}.",
+        next_step=f"{correct}, or choose another port: {setting}=<port> make run.",
         port=port,
         setting=setting,
         program=program,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config.environment import Site
-from config.ports import LOOPBACK
+from config.ports import LOOPBACK, write_origin
 from include.declaration.loader import load_pipelines
 
 
@@ -17,7 +17,7 @@ class Program:
     """One supervised program. ``rank`` orders stopping: the highest goes first. ``grace`` is how many seconds it gets.
 
     ``health`` is the address that answers once it is well (any status below 500 when ``any_answer``), ``part`` its
-    name on Airflow's health page; ``ports`` lists (port, setting) it binds.
+    name on Airflow's health page; ``ports`` lists (port, setting) it binds, on the address ``host``.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Program:
     part: str = ""
     any_answer: bool = False
     ports: tuple[tuple[int, str], ...] = ()
+    host: str = LOOPBACK
 
 
 def _list_airflow(site: Site, script: Callable[[str], str]) -> list[Program]:
@@ -98,7 +99,7 @@ def _describe_mail_catcher(site: Site) -> Program:
 
 def list_endpoints(site: Site) -> list[Program]:
     """The endpoint of every declared pipeline."""
-    programs = []
+    programs, host = [], site.settings.endpoint_host
     for name, pipeline in load_pipelines(site.settings).pipelines.items():
         port = site.ports.endpoint + pipeline.deployment.target.port_offset
         programs.append(
@@ -109,9 +110,10 @@ def list_endpoints(site: Site) -> list[Program]:
                 # Beyond what it gives the requests under way, and its parent their workers (23 s).
                 grace=28,
                 # Before the first deployment there is no model: any answer shows that the program is there.
-                health=f"http://{LOOPBACK}:{port}/version",
+                health=f"{write_origin(host, port)}/version",
                 any_answer=True,
                 ports=((port, "TOLLGATE_ENDPOINT_PORT"),),
+                host=host,
             )
         )
     return programs

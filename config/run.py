@@ -12,6 +12,7 @@ import httpx
 from config.api import AirflowApi
 from config.environment import Site
 from config.lifecycle import start_system
+from config.ports import write_origin
 from config.status import describe_addresses, format_table, shorten_reason
 from config.story import UNDECIDED, Step, find_stories, play_story, sample_requests
 from include.declaration import Pipeline
@@ -63,7 +64,7 @@ def ask_endpoint(address: str, requests: Sequence[dict[str, Any]], token: str | 
 def _show_predictions(site: Site, pipeline: Pipeline) -> None:
     samples = sample_requests(site, pipeline, 5)
     port = site.settings.endpoint_port + pipeline.deployment.target.port_offset
-    address = f"http://{site.settings.endpoint_host}:{port}"
+    address = write_origin(site.settings.endpoint_host, port)
     answer = ask_endpoint(address, [request for request, _ in samples], site.settings.endpoint_token)
     _say(f"\n{pipeline.description}\nVersion {answer['model_version']} at {address} answers for real rows:")
     truth = {1.0: "yes", 0.0: "no", None: "not known"}

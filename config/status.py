@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from config.environment import Site
 from config.leftovers import find_processes
+from config.ports import write_origin
 from config.supervise import Supervisor
 from include.console.history import HistoryRow, read_history
 from include.console.order import find_disagreement, list_mendings
@@ -168,7 +169,6 @@ def describe_addresses(site: Site, password: str) -> str:
         rows.append(("Mails", f"http://127.0.0.1:{site.ports.mail}", "everything that was mailed"))
     for name, pipeline in load_pipelines(settings).pipelines.items():
         port = settings.endpoint_port + pipeline.deployment.target.port_offset
-        rows.append(
-            (f"{name}", f"http://{settings.endpoint_host}:{port}", "POST /invocations, GET /version, GET /ping")
-        )
+        origin = write_origin(settings.endpoint_host, port)
+        rows.append((name, origin, "POST /invocations, GET /version, GET /ping"))
     return format_table(("page", "address", ""), rows)

@@ -149,19 +149,20 @@ def sample_requests(site: Site, pipeline: Pipeline, count: int) -> list[tuple[di
     import pandas as pd
 
     from include.data.publish import list_partitions
-    from include.declaration.resolve import resolve_function
     from include.training.assembly import assemble
+    from include.training.labels import make_labels
     from include.training.references import load_references
 
     newest = list_partitions(site.settings, pipeline)[-1]
-    rows = pd.read_parquet(newest.path).sample(count, random_state=pipeline.training.seed)
+    rows = pd.read_parquet(newest.path)
+    # All rows, as in training: a request may be made of others than its own row.
     requests = assemble(pipeline, rows, load_references(pipeline))
-    labels = resolve_function(pipeline, pipeline.label.function)(rows)
+    labels = make_labels(pipeline, rows)
     samples = []
-    for position in range(len(rows)):
+    for position in pd.Series(range(len(rows))).sample(count, random_state=pipeline.training.seed):
         request = {
             str(name): None if pd.isna(value) else value for name, value in requests.iloc[position].to_dict().items()
         }
-        label = labels.iloc[position]
+        label = labels[position]
         samples.append((request, None if pd.isna(label) else float(label)))
     return samples

@@ -20,6 +20,7 @@ from tollgate_alerts import mail_task_failure, post_mail
 from tollgate_assets import candidate_asset, validated_asset
 from tollgate_deadlines import make_deadline
 from tollgate_defaults import make_default_arguments, make_training_arguments
+from tollgate_gate_messages import describe_features_warning
 from tollgate_links import identify_run
 from tollgate_messages import describe_refusal
 from tollgate_runs import asked_by_hand
@@ -58,8 +59,10 @@ def build_train_model(pipeline: Pipeline) -> DAG:
     def gate_features(training_set: dict[str, Any], parent_run_id: str) -> dict[str, Any]:
         from include.steps.train import gate_features
 
-        identity = identify_run(get_current_context())
-        report = gate_features(load_settings(), pipeline, unpack(TrainingSet, training_set), parent_run_id, identity)
+        context, prepared = get_current_context(), unpack(TrainingSet, training_set)
+        report = gate_features(load_settings(), pipeline, prepared, parent_run_id, identify_run(context))
+        if report.verdict == "warn":
+            post_mail(describe_features_warning(pipeline, report, context))
         return pack(report)
 
     @task(map_index_template="{{ task.op_kwargs['candidate'] }}", **make_training_arguments(pipeline))

@@ -72,7 +72,8 @@ class GateBlocked(TerminalError):
 
 
 class SuiteInvalid(TerminalError):
-    """A stored suite cannot be evaluated whole; facts: ``suite``, ``rule``, ``reason``."""
+    """A stored suite cannot be evaluated whole; facts: ``suite``, ``rule``, ``reason``, ``suite_version`` of one that
+    cannot even be read."""
 
 
 class LeakageFound(TerminalError):

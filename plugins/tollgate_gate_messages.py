@@ -7,7 +7,7 @@ from typing import Any
 from include.contracts import GateReport, PartitionRef, RuleFinding
 from include.declaration.loader import get_pipeline
 from include.declaration.models import Pipeline
-from include.errors import TollgateError
+from include.errors import GateBlocked, TollgateError
 from include.links import link_report
 from include.mail.compose import Mail
 from include.settings import load_settings
@@ -41,6 +41,16 @@ def _describe_finding(finding: RuleFinding) -> tuple[str, str]:
     return place, text
 
 
+def _list_failing(report: GateReport) -> list[RuleFinding]:
+    """What did not pass, rules and the gate's own checks; a rule within its tolerance passed, and is a finding too."""
+    return [finding for finding in report.findings if finding.status != "passed"]
+
+
+def _count_failing(report: GateReport) -> str:
+    number = len(_list_failing(report))
+    return f"{number} check{'s' * (number != 1)} did not pass on {report.rows} rows"
+
+
 def _name_failure(task: Any) -> str:
     """One mail for a failure, whoever reports it: its task, or Airflow after the run, without a reason."""
     return f"failed/{task.dag_id}/{task.run_id}/{task.task_id}/{task.map_index}/{task.try_number}"
@@ -51,8 +61,8 @@ def describe_failure(context: Any) -> Mail:
     task, error = context["ti"], context.get("exception")
     pipeline = get_pipeline(load_settings(), task.dag_id.partition(".")[0])
     facts = error.facts if isinstance(error, TollgateError) else {}
-    if isinstance(facts.get("report"), GateReport):
-        return _describe_blocked(pipeline, facts["report"], context)
+    if isinstance(error, TollgateError) and isinstance(facts.get("report"), GateReport):
+        return _describe_blocked(pipeline, error, facts["report"], context)
     if isinstance(error, TollgateError):
         line, next_step = error.message, error.next_step
     else:
@@ -79,8 +89,14 @@ def describe_failure(context: Any) -> Mail:
     )
 
 
-def _describe_blocked(pipeline: Pipeline, report: GateReport, context: Any) -> Mail:
+def _describe_blocked(pipeline: Pipeline, error: TollgateError, report: GateReport, context: Any) -> Mail:
     what = _GATES[report.gate]
+    if isinstance(error, GateBlocked):
+        line = f"{_count_failing(report)}; {report.rules_evaluated} of {report.rules_declared} rules were evaluated."
+        next_step = "Correct the source and land the partition again; the same content is not looked at twice."
+    else:
+        # The gate could not judge: a suite that is not whole is no fault of the data.
+        line, next_step = error.message, error.next_step
     return write_mail(
         pipeline.name,
         pipeline.owner,
@@ -88,12 +104,9 @@ def _describe_blocked(pipeline: Pipeline, report: GateReport, context: Any) -> M
         tone="bad",
         subject=f"{what.lower()} {report.subject} blocked",
         headline=f"{what} {report.subject} was stopped by its gate",
-        lines=(
-            f"{len(report.findings)} of {report.rules_declared} rules did not pass on {report.rows} rows. "
-            "Nothing was trained on it and what is being served is untouched.",
-        ),
-        facts=tuple(_describe_finding(finding) for finding in report.findings),
-        next_step="Correct the source and land the partition again; the same content is not looked at twice.",
+        lines=(f"{line} Nothing was trained on it and what is being served is untouched.",),
+        facts=tuple(_describe_finding(finding) for finding in _list_failing(report)),
+        next_step=next_step,
         links=_link_evidence(report, context),
     )
 
@@ -113,5 +126,21 @@ def describe_warning(pipeline: Pipeline, published: PartitionRef, report: GateRe
         ),
         facts=tuple(_describe_finding(finding) for finding in report.findings),
         next_step="Look at the rows that were set aside; land a corrected file to replace this version.",
+        links=_link_evidence(report, context),
+    )
+
+
+def describe_features_warning(pipeline: Pipeline, report: GateReport, context: Any) -> Mail:
+    """The features passed, but a rule that only warns did not."""
+    return write_mail(
+        pipeline.name,
+        pipeline.owner,
+        key=f"warned/features/{report.subject}/{context['ti'].run_id}",
+        tone="warn",
+        subject=f"features {report.subject} passed with warnings",
+        headline=f"Features {report.subject} passed with warnings",
+        lines=(f"{_count_failing(report)}. Rules that only warn stop no training: this one goes on.",),
+        facts=tuple(_describe_finding(finding) for finding in _list_failing(report)),
+        next_step="Look at the data docs. A rule that shall stop a training has the severity critical.",
         links=_link_evidence(report, context),
     )

@@ -1,4 +1,4 @@
-"""``python -m include.gates.check``: every stored suite is whole, and every rule runs on its pipeline's engine.
+"""What ``make check`` asks of rules: every stored suite is whole, and every rule runs on its pipeline's engine.
 
 Each suite of a declared pipeline is really evaluated, on four made-up rows of the declared columns: whether the rows
 pass is of no interest, but a rule that raises there would raise (and block) on every refresh.
@@ -6,7 +6,6 @@ pass is of no interest, but a rule that raises there would raise (and block) on 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
@@ -23,7 +22,7 @@ from include.gates.predicates import write_predicate, write_predicates
 from include.gates.source import SQL_TYPES, open_view, quote_name
 from include.gates.split import collect_parameters, count_quarantine
 from include.gates.suites import Suite, load_suite, resolve_kwargs
-from include.settings import Settings, load_settings
+from include.settings import Settings
 
 # What runs and misleads, with what to write instead.
 _MISLEADING: Mapping[str, str] = {
@@ -146,14 +145,10 @@ def check_suites(settings: Settings) -> tuple[list[str], str]:
     return problems, said
 
 
-def main(output: TextIO = sys.stdout) -> int:
+def report_problems(settings: Settings, output: TextIO) -> int:
     """Print every problem, then what was checked; 1 when there is a problem."""
-    problems, said = check_suites(load_settings())
+    problems, said = check_suites(settings)
     for problem in problems:
         output.write(f"{problem}\n")
     output.write(f"{said} {len(problems)} problems.\n")
     return 1 if problems else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -99,6 +99,13 @@ def _draft_report(pipeline: Pipeline, gate: Literal["refresh", "features", "pred
     )
 
 
+def _load_rules(settings: Settings, draft: GateReport, name: str) -> tuple[Suite, GateReport]:
+    """The suite, and the draft that names it: ``store_failure`` keeps the draft that it is given."""
+    with store_failure(settings, draft):
+        suite = load_suite(settings, name)
+    return suite, replace(draft, rules_declared=len(suite.rules), rules_version=suite.version)
+
+
 def run_refresh_gate(settings: Settings, pipeline: Pipeline, refresh: Refresh) -> GateReport:
     """Evaluate the pipeline's refresh suite on a refresh's snapshot, with bounded memory on the DuckDB engine.
 
@@ -107,10 +114,8 @@ def run_refresh_gate(settings: Settings, pipeline: Pipeline, refresh: Refresh) -
     both after storing a report that says so (fact ``report``).
     """
     started = time.monotonic()
-    draft = _draft_report(pipeline, "refresh", refresh.partition)
+    suite, draft = _load_rules(settings, _draft_report(pipeline, "refresh", refresh.partition), pipeline.data.suite)
     with store_failure(settings, draft):
-        suite = load_suite(settings, pipeline.data.suite)
-        draft = replace(draft, rules_declared=len(suite.rules), rules_version=suite.version)
         parameters = collect_parameters(pipeline, refresh.partition)
         predicates = write_predicates(suite, parameters)
         with open_refresh(settings, pipeline, refresh) as connection:
@@ -139,10 +144,8 @@ def run_frame_gate(
     when the suite cannot be evaluated whole, after storing a report that says so (fact ``report``).
     """
     started = time.monotonic()
-    draft = _draft_report(pipeline, gate, subject)
+    parsed, draft = _load_rules(settings, _draft_report(pipeline, gate, subject), suite)
     with store_failure(settings, draft):
-        parsed = load_suite(settings, suite)
-        draft = replace(draft, rules_declared=len(parsed.rules), rules_version=parsed.version)
         select = select_frame(parquet_path)
         with open_view(settings, pipeline.name, select) as connection:
             counts = count_quarantine(connection, {})

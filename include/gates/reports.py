@@ -92,5 +92,8 @@ def store_failure(settings: Settings, draft: GateReport) -> Iterator[None]:
     except (RefreshUnreadable, SuiteInvalid) as error:
         rule = error.facts.get("rule") or ("suite" if isinstance(error, SuiteInvalid) else "readable")
         finding = RuleFinding(str(rule), "errored", "critical", None, str(error.facts.get("reason", error.message)))
-        error.facts["report"] = write_report(settings, replace(draft, verdict="block", findings=(finding,)))
+        # By its rules' version a verdict is known to be of a suite that was corrected since.
+        version = draft.rules_version or str(error.facts.get("suite_version", ""))
+        failed = replace(draft, verdict="block", rules_version=version, findings=(finding,))
+        error.facts["report"] = write_report(settings, failed)
         raise

@@ -110,6 +110,10 @@ def _parse_rule(suite: str, position: int, raw: Any) -> Rule:
     return Rule(_name_rule(raw["type"], kwargs, description), raw["type"], kwargs, severity, description)
 
 
+def _hash_content(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
 def parse_suite(name: str, content: bytes) -> Suite:
     """Read a suite from its JSON text. Raises SuiteInvalid naming the rule that does not fit."""
     try:
@@ -143,19 +147,35 @@ def parse_suite(name: str, content: bytes) -> Suite:
         suffix = f" #{seen[rule.name]}" if seen[rule.name] > 1 else ""
         named.append(Rule(rule.name + suffix, rule.type, rule.kwargs, rule.severity, rule.description))
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
-    return Suite(name, hashlib.sha256(canonical).hexdigest()[:16], tuple(named), document)
+    return Suite(name, _hash_content(canonical), tuple(named), document)
 
 
 def load_suite(settings: Settings, name: str) -> Suite:
-    """Read the stored suite ``name``. Raises SuiteInvalid when it is missing or not a whole suite."""
-    if not _SUITE_NAME.fullmatch(name):
-        raise invalid_suite(name, "a suite name is lower-case letters, digits and _, starting with a letter")
-    path = settings.gx_root / "expectations" / f"{name}.json"
+    """Read the stored suite ``name``. Raises SuiteInvalid when it is missing or not a whole suite.
+
+    The error's fact ``suite_version`` stands for what lies there, so that a correction of it can be told.
+    """
+    content: bytes | None = None
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise invalid_suite(name, f"there is no {path.name} in {path.parent}") from None
-    return parse_suite(name, content)
+        if not _SUITE_NAME.fullmatch(name):
+            raise invalid_suite(name, "a suite name is lower-case letters, digits and _, starting with a letter")
+        path = settings.gx_root / "expectations" / f"{name}.json"
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise invalid_suite(name, f"there is no {path.name} in {path.parent}") from None
+        return parse_suite(name, content)
+    except SuiteInvalid as error:
+        error.facts["suite_version"] = "missing" if content is None else f"invalid-{_hash_content(content)}"
+        raise
+
+
+def read_suite_version(settings: Settings, name: str) -> str:
+    """The version of the stored suite as it lies there now, whole or not."""
+    try:
+        return load_suite(settings, name).version
+    except SuiteInvalid as error:
+        return str(error.facts["suite_version"])
 
 
 def resolve_kwargs(suite: str, rule: Rule, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from include.serving.csv_rows import decode_csv, parse_number
-from include.serving.json_rows import RawColumns, check_row_count, decode_json, refuse_missing
+from include.serving.json_rows import RawColumns, check_row_count, decode_json, refuse_infinite, refuse_missing
 from include.serving.schema import MAX_ROWS, RequestColumn, RequestRefused, RequestSchema
 from include.serving.typed import Row, TypedDecoder
 
@@ -122,9 +122,7 @@ def _convert_number(column: RequestColumn, value: Any, number: int) -> float:
     except OverflowError:
         converted = math.inf
     if not math.isfinite(converted):
-        raise RequestRefused(
-            400, "NOT_FINITE", f"Column '{column.name}' is not a finite number in row {number}.", column.name
-        )
+        raise refuse_infinite(column, number)
     return converted
 
 

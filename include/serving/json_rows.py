@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,11 +24,32 @@ def decode_json(schema: RequestSchema, body: bytes) -> tuple[RawColumns, int]:
     except RecursionError:
         raise RequestRefused(400, "TOO_DEEP", "The JSON is nested too deeply.") from None
     except msgspec.ValidationError:
-        # msgspec's only validation without a schema: a number that no float can hold.
-        raise RequestRefused(400, "NOT_FINITE", "A number is too large for a 64-bit float.") from None
+        # msgspec's only validation without a schema: a number that no float can hold. It does not say whose.
+        raise _refuse_number(schema, body) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         # Its message could quote the body; NaN and Infinity are no JSON and end here too.
         raise RequestRefused(400, "BAD_JSON", "The body is not valid JSON (NaN and Infinity are not).") from None
+    return _read_shape(schema, payload)
+
+
+def _refuse_number(schema: RequestSchema, body: bytes) -> RequestRefused:
+    """The refusal of a body in which a number is too large, with its column if it stands in one.
+
+    Read once more as Python does, which makes infinity of it; what is read so is looked at and never used. Raises
+    RequestRefused itself for whatever else is wrong with the body.
+    """
+    try:
+        raw, _ = _read_shape(schema, json.loads(body.decode(), parse_int=float))
+    except (ValueError, RecursionError):
+        raw = {}
+    for column in schema.columns:
+        for number, value in enumerate(raw.get(column.name, ())):
+            if type(value) is float and math.isinf(value):
+                return refuse_infinite(column, number)
+    return RequestRefused(400, "NOT_FINITE", "A number is too large for a 64-bit float.")
+
+
+def _read_shape(schema: RequestSchema, payload: Any) -> tuple[RawColumns, int]:
     if isinstance(payload, dict) and payload.pop("params", None):
         raise RequestRefused(400, "UNKNOWN_PARAMETERS", "The model takes no params.", "params")
     shapes = [shape for shape in _SHAPES if isinstance(payload, dict) and shape in payload]
@@ -93,6 +116,13 @@ def _read_records(schema: RequestSchema, shape: str, content: Any) -> tuple[RawC
 def refuse_missing(column: RequestColumn, where: str = "") -> RequestRefused:
     """The refusal of a request without a column that it must have."""
     return RequestRefused(400, "MISSING_COLUMN", f"Required column '{column.name}' is missing{where}.", column.name)
+
+
+def refuse_infinite(column: RequestColumn, number: int) -> RequestRefused:
+    """The refusal of a number that is none, or that no float can hold."""
+    return RequestRefused(
+        400, "NOT_FINITE", f"Column '{column.name}' is not a finite number in row {number}.", column.name
+    )
 
 
 def check_row_count(rows: int) -> None:

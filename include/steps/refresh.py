@@ -14,7 +14,7 @@ from include.errors import RefreshChanged, TerminalError
 from include.gates.gate import raise_if_blocked, run_refresh_gate
 from include.gates.schema import check_schema
 from include.gates.split import split_rows
-from include.gates.suites import load_suite
+from include.gates.suites import read_suite_version
 from include.settings import Settings
 
 
@@ -43,7 +43,8 @@ def describe_known_content(
     verdict = find_verdict(settings, refresh)
     if verdict is None or verdict.get("run_id") == identity.run_id:
         return None
-    if verdict.get("suite_version") and verdict["suite_version"] != load_suite(settings, pipeline.data.suite).version:
+    suite_version = verdict.get("suite_version")
+    if suite_version and suite_version != read_suite_version(settings, pipeline.data.suite):
         return None
     record_sighting(settings, refresh, arrival)
     return (
@@ -67,6 +68,7 @@ def _record_blocked(
 ) -> None:
     report = error.facts.get("report")
     evidence = report if isinstance(report, GateReport) else None
+    suite_version = evidence.rules_version if evidence and evidence.gate == "refresh" else ""
     record_verdict(
         settings,
         refresh,
@@ -76,7 +78,8 @@ def _record_blocked(
         run_url=identity.url,
         reason=error.message,
         rules_version=evidence.rules_version if evidence else "",
-        suite_version=evidence.rules_version if evidence and evidence.gate == "refresh" else "",
+        # A suite that broke after its gate has no report, and no content shall stay blocked by it either.
+        suite_version=suite_version or str(error.facts.get("suite_version", "")),
         report_path=evidence.report_path if evidence else "",
         docs_path=evidence.docs_path if evidence else "",
     )

@@ -22,11 +22,12 @@ from include.declaration.loader import get_pipeline
 from include.declaration.models import Candidate, Pipeline
 from include.errors import RefreshMissing, TollgateError, TrackingConflict
 from include.settings import Settings, load_settings
-from include.tracking.entries import log_metrics, read_params, read_tags, set_tags
+from include.tracking.entries import log_metrics, read_artifact, read_params, read_tags, set_tags
 from include.tracking.registry import get_version
 from include.training.dataset import prepare_training_set
 from include.training.evaluate import evaluate_predictions, write_predictions
-from include.training.fit import TRAINED_TAG, fit_scorer
+from include.training.fit import STORED_SET, THREADS_TAG, TRAINED_TAG, fit_scorer
+from include.training.storage import parse_partition_versions
 
 # Sums over the same rows in another order differ in the last digits only.
 _TOLERANCE = 1e-9
@@ -81,8 +82,8 @@ def _compare_figures(logged: Mapping[str, float], found: Mapping[str, float]) ->
 def reproduce_version(settings: Settings, pipeline: Pipeline, version: str) -> Reproduction:
     """Prepare the logged window's training set again, fit the logged candidate, and compare the holdout's figures.
 
-    Raises TrackingConflict (no such version, or one that Tollgate did not train) and RefreshMissing (a partition
-    version is gone).
+    Raises TrackingConflict (no such version, one that Tollgate did not train, or artifacts that are gone) and
+    RefreshMissing (a partition version is gone).
     """
     run_id = get_version(settings, pipeline.name, version).run_id
     params, tags = read_params(settings, run_id), read_tags(settings, run_id)
@@ -94,10 +95,8 @@ def reproduce_version(settings: Settings, pipeline: Pipeline, version: str) -> R
             version=version,
         )
     logged = unpack(TrainedModel, json.loads(tags[TRAINED_TAG])).metrics
-    versions: dict[str, str] = json.loads(params["partitions"])
-    # JSON from MLflow comes sorted by name; the window is in the order of time.
-    ordered = sorted(versions, key=pipeline.data.parse_partition)
-    refs = tuple(_find_partition(settings, pipeline, name, versions[name]) for name in ordered)
+    versions = parse_partition_versions(read_artifact(settings, run_id, STORED_SET))
+    refs = tuple(_find_partition(settings, pipeline, name, published) for name, published in versions.items())
     pipeline = _rebuild_pipeline(pipeline, params)
     window = Window(pipeline.name, params["partition"], refs, digest_window(refs))
     training_set = prepare_training_set(settings, pipeline, window)
@@ -107,7 +106,8 @@ def reproduce_version(settings: Settings, pipeline: Pipeline, version: str) -> R
             f"The training set is {training_set.digest} instead of {params['training_set']}: the declaration, the "
             "pipeline's code or its reference tables changed since; check out the commit of that time."
         )
-    fitted = fit_scorer(pipeline, training_set, params["candidate"], settings.cores)
+    # The order of a sum depends on how many threads share it.
+    fitted = fit_scorer(pipeline, training_set, params["candidate"], int(tags.get(THREADS_TAG, settings.cores)))
     with tempfile.TemporaryDirectory() as folder:
         labels, predictions = write_predictions(training_set, fitted.scorer, Path(folder) / "again.parquet")
     found = evaluate_predictions(labels, predictions)

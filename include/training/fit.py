@@ -32,9 +32,13 @@ from include.training.dataset import dump_features
 from include.training.estimators import build_estimator, find_candidate
 from include.training.evaluate import evaluate_predictions, read_rows, write_predictions
 from include.training.plots import draw_plots, measure_importance
+from include.training.storage import SET_FILE, parse_partition_versions
 
 FITTED_TAG = "tollgate.fitted"
 TRAINED_TAG = "tollgate.trained_model"
+THREADS_TAG = "tollgate.threads"
+# The run's artifact that says what it was made of, whole: a parameter is cut where the partitions are many.
+STORED_SET = f"training_set/{SET_FILE}"
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,6 @@ def locate_predictions(training_set: TrainingSet, candidate_name: str, run_id: s
     return Path(training_set.folder) / "predictions" / f"{candidate_name}-{run_id}.parquet"
 
 
-def read_partition_versions(training_set: TrainingSet) -> dict[str, str]:
-    """Partition to published version, oldest first, as the training set was made from them."""
-    document = json.loads((Path(training_set.folder) / "set.json").read_bytes())
-    partitions: dict[str, str] = document["facts"]["partitions"]
-    return partitions
-
-
 def _resume(settings: Settings, training_set: TrainingSet, candidate_name: str, run_id: str) -> TrainedModel | None:
     tags = read_tags(settings, run_id)
     if tags.get(FITTED_TAG) != training_set.digest or TRAINED_TAG not in tags:
@@ -105,7 +102,8 @@ def _resume(settings: Settings, training_set: TrainingSet, candidate_name: str, 
 
 def _log_inputs(settings: Settings, pipeline: Pipeline, training_set: TrainingSet, name: str, run_id: str) -> None:
     candidate = find_candidate(pipeline, name)
-    versions = read_partition_versions(training_set)
+    folder = Path(training_set.folder)
+    versions = parse_partition_versions((folder / SET_FILE).read_bytes())
     params: dict[str, Any] = {
         "candidate": candidate.name,
         "kind": candidate.kind,
@@ -126,7 +124,6 @@ def _log_inputs(settings: Settings, pipeline: Pipeline, training_set: TrainingSe
     log_params(settings, run_id, params)
     kinds = {"number": "double", "string": "string"}
     columns = {key: kinds[column.type] for key, column in pipeline.request.columns.items()}
-    folder = Path(training_set.folder)
     for part, context, rows, rate in (
         ("train", "training", training_set.train_rows, training_set.train_base_rate),
         ("holdout", "holdout", training_set.holdout_rows, training_set.holdout_base_rate),
@@ -144,7 +141,7 @@ def _log_inputs(settings: Settings, pipeline: Pipeline, training_set: TrainingSe
     for partition, version in versions.items():
         label = f"{pipeline.name} {partition}"
         log_dataset(settings, run_id, label, version, f"{partition}/{version}", "partition", {}, {})
-    for file in ("set.json", "tables.json"):
+    for file in (SET_FILE, "tables.json"):
         log_artifact(settings, run_id, folder / file, "training_set")
 
 
@@ -193,6 +190,6 @@ def fit_candidate(
         fit_cpu_seconds=round(fitted.cpu_seconds, 3),
         predictions_path=str(path),
     )
-    done = {TRAINED_TAG: json.dumps(pack(trained)), FITTED_TAG: training_set.digest, "tollgate.threads": str(threads)}
+    done = {TRAINED_TAG: json.dumps(pack(trained)), FITTED_TAG: training_set.digest, THREADS_TAG: str(threads)}
     set_tags(settings, run_id, done)
     return trained

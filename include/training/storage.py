@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import shutil
 import tempfile
 import time
@@ -21,6 +22,7 @@ from include.contracts import TrainingSet
 from include.records import sync_path
 
 LEFTOVER_SECONDS = 3600.0
+SET_FILE = "set.json"
 
 
 class _StoredSet(msgspec.Struct):
@@ -44,13 +46,19 @@ def to_arrow(frame: pd.DataFrame) -> pa.Table:
 def find_stored_set(folder: Path) -> TrainingSet | None:
     """The training set in ``folder``, or None when there is none or one of its files is gone."""
     try:
-        stored = msgspec.json.decode((folder / "set.json").read_bytes(), type=_StoredSet)
+        stored = msgspec.json.decode((folder / SET_FILE).read_bytes(), type=_StoredSet)
     except FileNotFoundError:
         return None
     if not all((folder / name).is_file() for name in stored.files):
         return None
     # The state folder may have been moved since.
     return dataclasses.replace(stored.set, folder=str(folder))
+
+
+def parse_partition_versions(stored_set: bytes) -> dict[str, str]:
+    """Partition to published version, oldest first, from the content of a ``set.json``."""
+    partitions: dict[str, str] = json.loads(stored_set)["facts"]["partitions"]
+    return partitions
 
 
 def store_set(
@@ -70,7 +78,7 @@ def store_set(
         (partial / "tables.json").write_bytes(tables_json)
         files = {path.name: _hash_file(path) for path in sorted(partial.iterdir())}
         stored = _StoredSet(set=made, files=files, facts=dict(facts))
-        (partial / "set.json").write_bytes(msgspec.json.format(msgspec.json.encode(stored), indent=1))
+        (partial / SET_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(stored), indent=1))
         for path in partial.iterdir():
             sync_path(path)
         partial.chmod(0o755)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from include.contracts import Blessing, GateReport, RuleFinding
-from include.errors import EndpointUnavailable, GateBlocked, TollgateError
+from include.errors import EndpointUnavailable, GateBlocked, SuiteInvalid, TollgateError
 from include.settings import Settings, load_settings
 
 PIPELINE = "flight_delays"
@@ -55,16 +55,17 @@ def test_the_mail_about_a_refused_model_opens_its_run_in_mlflow(
     }
 
 
-def make_blocked(settings: Settings) -> GateReport:
+FAILED = RuleFinding("not_null(carrier)", "failed", "critical", "carrier", "", None, 3, 1.5, ("a", "b"))
+TOLERATED = RuleFinding("between(distance)", "passed", "critical", "distance", "", None, 1, 0.5)
+
+
+def make_report(settings: Settings, gate: Any, verdict: Any, *findings: RuleFinding) -> GateReport:
     """A report whose file is there and whose page was pruned."""
-    path = settings.reports_root / PIPELINE / "gates" / "refresh" / "2013-05-x.json"
+    path = settings.reports_root / PIPELINE / "gates" / gate / "2013-05-x.json"
     path.parent.mkdir(parents=True)
     path.write_text("{}")
-    finding = RuleFinding("not_null(carrier)", "failed", "critical", "carrier", "", None, 3, 1.5, ("a", "b"))
     pruned = str(settings.reports_root / PIPELINE / "data_docs" / "old.html")
-    return GateReport(
-        PIPELINE, "refresh", "2013-05", "block", 200, 9, 9, "v", "duckdb", 0.1, (finding,), str(path), pruned
-    )
+    return GateReport(PIPELINE, gate, "2013-05", verdict, 200, 9, 9, "v", "duckdb", 0.1, findings, str(path), pruned)
 
 
 def test_the_mail_about_a_blocked_refresh_names_rule_and_rows_and_links_only_to_what_is_there(
@@ -72,13 +73,55 @@ def test_the_mail_about_a_blocked_refresh_names_rule_and_rows_and_links_only_to_
 ) -> None:
     from tollgate_gate_messages import describe_failure
 
-    blocked = GateBlocked("blocked.", next_step="look.", report=make_blocked(settings), rules=["not_null"])
-    mail = describe_failure({**context, "exception": blocked})
+    share = RuleFinding("quarantine(max_share)", "failed", "critical", None, "Too many.", None, 3, 1.5)
+    report = make_report(settings, "refresh", "block", FAILED, TOLERATED, share)
+    mail = describe_failure({**context, "exception": GateBlocked("blocked.", next_step="look.", report=report)})
     assert (mail.subject, mail.tone) == (f"[Tollgate] {PIPELINE}: refresh 2013-05 blocked", "bad")
-    assert mail.facts == (("not_null(carrier)", "critical, failed: 3 rows (1.50 %); for example a, b"),)
+    assert mail.facts == (
+        ("not_null(carrier)", "critical, failed: 3 rows (1.50 %); for example a, b"),
+        ("quarantine(max_share)", "critical, failed: 3 rows (1.50 %); Too many."),
+    )
+    assert mail.lines[0].startswith("2 checks did not pass on 200 rows; 9 of 9 rules were evaluated. Nothing was")
+    assert "land the partition again" in mail.next_step
     assert [label for label, _ in mail.links] == ["Gate report", "Log of the task"]
     # When the run has failed Airflow reports the same task once more, without a reason: the outbox knows that mail.
     assert mail.key == describe_failure(context).key
+
+
+def test_the_mail_about_a_suite_that_cannot_be_evaluated_does_not_blame_the_data(
+    settings: Settings, context: dict[str, Any]
+) -> None:
+    from tollgate_gate_messages import describe_failure
+
+    broken = RuleFinding("suite", "errored", "critical", None, "it is not JSON")
+    report = make_report(settings, "refresh", "block", broken)
+    error = SuiteInvalid("The suite is no JSON.", next_step="Correct the suite.", suite="s", report=report)
+    mail = describe_failure({**context, "exception": error})
+    assert mail.next_step == "Correct the suite."
+    assert mail.lines == ("The suite is no JSON. Nothing was trained on it and what is being served is untouched.",)
+    assert mail.facts == (("suite", "critical, errored; it is not JSON"),)
+
+
+@pytest.mark.parametrize("verdict", ["pass", "warn"])
+def test_a_warning_about_features_is_mailed_and_the_training_goes_on(
+    dag_bag: Any, settings: Settings, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch, verdict: str
+) -> None:
+    sent: list[Any] = []
+    mild = RuleFinding("mean(distance)", "failed", "warning", "distance", "", "7")
+    report = make_report(settings, "features", verdict, *([mild] if verdict == "warn" else []), TOLERATED)
+    body = dag_bag.dags[f"{PIPELINE}.train_model"].task_dict["gate_features"].python_callable
+    monkeypatch.setitem(body.__globals__, "get_current_context", lambda: context)
+    monkeypatch.setitem(body.__globals__, "post_mail", sent.append)
+    monkeypatch.setattr("include.steps.train.gate_features", lambda *_: report)
+    monkeypatch.setitem(body.__globals__, "unpack", lambda _, packed: packed)
+    assert body(training_set={}, parent_run_id="parent")["verdict"] == verdict
+    if verdict == "pass":
+        assert sent == []
+        return
+    (mail,) = sent
+    assert (mail.subject, mail.tone) == (f"[Tollgate] {PIPELINE}: features 2013-05 passed with warnings", "warn")
+    assert mail.facts == (("mean(distance)", "warning, failed; observed 7"),)
+    assert mail.lines[0].startswith("1 check did not pass on 200 rows.")
 
 
 @pytest.mark.parametrize(

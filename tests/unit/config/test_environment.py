@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +113,22 @@ def test_every_setting_of_the_example_is_a_comment_and_known(tmp_path: Path) -> 
     sources.append(compose.read_text() if compose.is_file() else "")
     unread = [n for n in settings if not any(f'"{n}"' in source or f"${{{n}:" in source for source in sources)]
     assert not unread
+
+
+def test_every_setting_that_anything_reads_is_in_the_example() -> None:
+    root = Path(__file__).parents[3]
+    in_code, in_shell = r'"(TOLLGATE_\w+)"', r"\$\{([A-Z]\w+)"
+    ways = [(folder, "*.py", in_code) for folder in ("bench", "config", "dags", "include", "plugins")]
+    ways += [("config", "*.sh", in_shell), ("great_expectations", "*.yml", in_shell)]
+    # Tests set many; only what they ask for is a setting.
+    ways.append(("tests", "*.py", rf"environ\.get\({in_code}"))
+    read = {
+        name
+        for folder, files, pattern in ways
+        for path in (root / folder).rglob(files)
+        for name in re.findall(pattern, path.read_text())
+    }
+    example = (root / ".env.example").read_text()
+    # What the system tells its own programs.
+    own = {"TOLLGATE_SYSTEM", "TOLLGATE_MAIL_CATCHER"}
+    assert read - own - set(re.findall(r"^# *([A-Z]\w+)(?:=|  )", example, re.MULTILINE)) == set()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
+from config.environment import load_site
 from config.ports import LOOPBACK, check_port, read_ports
+from config.programs import list_endpoints
 from include.errors import PortTaken, SettingsError
 
 
@@ -44,3 +47,29 @@ def test_a_taken_port_is_named_with_its_setting_and_its_holder() -> None:
     assert "process" in caught.value.message
     assert "TOLLGATE_MLFLOW_PORT" in caught.value.next_step
     check_port(port, "TOLLGATE_MLFLOW_PORT", "mlflow")  # free again: no error
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "0.0.0.0", "localhost"])
+def test_a_port_is_looked_for_where_its_program_will_listen(host: str) -> None:
+    with socket.socket() as holder:
+        holder.bind((host, 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        with pytest.raises(PortTaken, match="is in use by"):
+            check_port(port, "TOLLGATE_ENDPOINT_PORT", "endpoint", host)
+    check_port(port, "TOLLGATE_ENDPOINT_PORT", "endpoint", host)
+
+
+def test_an_address_that_this_machine_does_not_have_is_named() -> None:
+    with pytest.raises(PortTaken, match=r"cannot be bound on 192\.0\.2\.1"):
+        check_port(8090, "TOLLGATE_ENDPOINT_PORT", "endpoint", "192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [("", "127.0.0.1"), ("127.0.0.2", "127.0.0.2"), ("0.0.0.0", "127.0.0.1"), ("::", "127.0.0.1"), ("::1", "[::1]")],
+)
+def test_an_endpoint_is_asked_for_its_health_where_it_listens(tmp_path: Path, host: str, asked: str) -> None:
+    (endpoint,) = list_endpoints(load_site({"TOLLGATE_HOME": str(tmp_path), "TOLLGATE_ENDPOINT_HOST": host}))
+    assert endpoint.health == f"http://{asked}:8090/version"
+    assert endpoint.host == (host or "127.0.0.1")

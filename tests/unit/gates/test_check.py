@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from include.gates import check
-from include.gates.check import check_pipeline
+from config.__main__ import main
+from include.gates.check import check_pipeline, report_problems
 from include.settings import Settings, load_settings
 from tests.unit.factory import make_pipeline
 from tests.unit.gates.suite_files import BETWEEN, MEAN, NOT_NULL, QUERY, REGEX, ROW_COUNT, make_rule, write_suite
@@ -69,16 +69,28 @@ def test_a_missing_suite_is_a_problem(settings: Settings) -> None:
     assert rules == 0
 
 
-def test_the_command_fails_on_a_stored_suite_nobody_uses(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_fails_on_a_stored_suite_nobody_uses(settings: Settings) -> None:
     write_suite(settings, "forgotten", make_rule(NOT_NULL, column="x"), id="made by a tool")
-    monkeypatch.setattr(check, "load_settings", lambda: settings)
     output = io.StringIO()
-    assert check.main(output) == 1
+    assert report_problems(settings, output) == 1
     assert "forgotten" in output.getvalue()
     assert "1 problems" in output.getvalue()
 
 
-def test_what_is_shipped_passes_the_command(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check, "load_settings", lambda: load_settings({"TOLLGATE_HOME": str(tmp_path)}))
+def test_what_is_shipped_passes_the_command(tmp_path: Any) -> None:
     output = io.StringIO()
-    assert check.main(output) == 0, output.getvalue()
+    assert report_problems(load_settings({"TOLLGATE_HOME": str(tmp_path)}), output) == 0, output.getvalue()
+
+
+def test_the_command_checks_the_suites_that_a_dotenv_file_names(
+    settings: Settings, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_suite(settings, "elsewhere", make_rule(NOT_NULL, column="x"), id="made by a tool")
+    for name in ("TOLLGATE_GX_ROOT", "TOLLGATE_PIPELINES"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / ".env").write_text(
+        f"TOLLGATE_GX_ROOT={settings.gx_root}\nTOLLGATE_PIPELINES={settings.pipelines_path}\n"
+    )
+    monkeypatch.setattr("config.environment.PROJECT_ROOT", tmp_path)
+    assert main(["rules"]) == 1
+    assert "elsewhere: " in capsys.readouterr().out

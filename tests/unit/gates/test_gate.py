@@ -14,6 +14,7 @@ from include.declaration import Pipeline
 from include.errors import GateBlocked, RefreshUnreadable, SuiteInvalid
 from include.gates import dialect, evaluate, gate
 from include.gates.gate import raise_if_blocked, run_frame_gate, run_refresh_gate
+from include.gates.suites import load_suite, read_suite_version
 from include.gates.verdict import decide_verdict
 from include.settings import Settings
 from tests.unit.factory import make_pipeline, make_rows
@@ -134,7 +135,28 @@ def test_a_suite_that_cannot_be_evaluated_whole_blocks_with_evidence(
     write_suite(settings, "parcels_refresh", *rules)
     with pytest.raises(SuiteInvalid) as caught:
         run_refresh_gate(settings, pipeline, write_refresh(tmp_path))
-    assert json.loads(Path(caught.value.report.report_path).read_text())["verdict"] == "block"
+    report = json.loads(Path(caught.value.report.report_path).read_text())
+    assert (report["verdict"], report["rules_declared"]) == ("block", 1)
+    assert report["rules_version"] == load_suite(settings, "parcels_refresh").version
+
+
+def test_a_suite_that_cannot_be_read_leaves_a_version_that_a_correction_changes(
+    settings: Settings, pipeline: Pipeline, tmp_path: Path
+) -> None:
+    frame = tmp_path / "frame.parquet"
+    make_rows().to_parquet(frame)
+    seen = []
+    for content in (None, b"{", b'{"name": "parcels_features"}'):
+        path = write_suite(settings, "parcels_features")
+        path.unlink() if content is None else path.write_bytes(content)
+        with pytest.raises(SuiteInvalid) as caught:
+            run_frame_gate(settings, pipeline, "features", "parcels_features", {}, str(frame), "2013-01")
+        assert caught.value.report.rules_version == read_suite_version(settings, "parcels_features")
+        seen.append(caught.value.report.rules_version)
+    write_suite(settings, "parcels_features", make_rule(NOT_NULL, column="hour"))
+    seen.append(read_suite_version(settings, "parcels_features"))
+    assert len(set(seen)) == 4
+    assert "" not in seen
 
 
 def test_a_number_that_is_missing_or_not_finite_never_passes(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from include.contracts import Blessing, Check
+from include.contracts import Blessing, Check, TrainingSet
 from include.data.window import choose_window
 from include.declaration import Pipeline
 from include.errors import RefreshMissing, TrackingConflict
@@ -20,7 +20,7 @@ from include.steps.reproduce import main, reproduce_version
 from include.tracking.registry import register_version
 from include.tracking.runs import open_run
 from include.training.dataset import prepare_training_set
-from include.training.fit import fit_candidate
+from include.training.fit import Fitted, fit_candidate, fit_scorer
 from tests.unit.steps.declared import age_files, publish_month, write_pipeline
 
 
@@ -87,6 +87,23 @@ def test_a_version_is_made_again_to_the_same_figures_and_a_change_is_named(
     assert "The training set is" in capsys.readouterr().err
     assert main(["--pipeline", "again", "--version", "7"]) == 1
     assert "no registered version '7'" in capsys.readouterr().err
+
+
+def test_many_partitions_and_another_machine_make_the_same_model(
+    tracked: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a year of days is more than a parameter of MLflow holds, and sums follow the number of threads."""
+    monkeypatch.setattr("include.tracking.entries._PARAM_LENGTH", 90)
+    pipeline = register_one(tracked, "many", tmp_path)
+    used: list[int] = []
+
+    def fit_watched(pipeline: Pipeline, training_set: TrainingSet, candidate: str, threads: int) -> Fitted:
+        used.append(threads)
+        return fit_scorer(pipeline, training_set, candidate, threads)
+
+    monkeypatch.setattr("include.steps.reproduce.fit_scorer", fit_watched)
+    assert reproduce_version(dataclasses.replace(tracked, cores=3), pipeline, "1").differences == ()
+    assert used == [1]
 
 
 def test_a_partition_version_that_is_gone_is_named(tracked: Settings, tmp_path: Path) -> None:
