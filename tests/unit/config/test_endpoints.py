@@ -32,7 +32,8 @@ def env(tmp_path: Path) -> dict[str, str]:
         folder = tmp_path / "pipelines" / name
         folder.mkdir(parents=True)
         (folder / "pipeline.py").write_text(_DECLARATION.format(name=name, offset=offset))
-    base = next(iterate_free_bases(20, low=33000 + os.getpid() % 50 * 20, high=36000))
+    # Below the ports that the system gives to connections.
+    base = next(iterate_free_bases(20, low=12000 + os.getpid() % 50 * 20, high=16000))
     return {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(PROJECT_ROOT),
