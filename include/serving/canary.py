@@ -10,6 +10,7 @@ import math
 import random
 import time
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -35,6 +36,8 @@ _WORTH_ASKING = frozenset((200, 400, 415, 500))
 # On a machine that has time for us a timer is late by some milliseconds at most.
 _HELD_UP_SECONDS = 0.02
 _REFUSALS = frozenset((400, 413, 415))
+SOURCES = ("customer", "probe")
+OUTCOMES = ("answered", "both_refused", "error", "garbled", "gone", "refused", "rule", "slow", "stall")
 
 
 class _Body(msgspec.Struct):
@@ -48,7 +51,10 @@ _decoder = msgspec.json.Decoder(_Body)
 
 
 class Canary:
-    """One worker's part in a rollout: made when an order begins to hold, replaced when it changes."""
+    """One worker's part in a rollout: made when an order begins to hold, replaced when it changes.
+
+    Raises TerminalError when what comes of it could not be counted.
+    """
 
     def __init__(
         self,
@@ -66,8 +72,10 @@ class Canary:
         self._sticky = order.sticky_header.lower().encode() if order.sticky_header else None
         version = order.version
         self._named = (b"x-model-version", version.encode("ascii", "replace"))
-        self._latency = counters.find(LATENCY, version)
-        self._differences = {source: counters.find(DIFFERENCE, version, source) for source in ("customer", "probe")}
+        # All rows before the first request: a failure that nobody counts would promote the candidate.
+        self._latency = counters.reserve(LATENCY, version)
+        self._differences = {source: counters.reserve(DIFFERENCE, version, source) for source in SOURCES}
+        self._outcomes = {pair: counters.reserve(CANDIDATE, version, *pair) for pair in product(SOURCES, OUTCOMES)}
         self._stalled_at = 0
 
     async def answer(
@@ -148,7 +156,7 @@ class Canary:
         cells[cell] += 1
 
     def _count(self, source: str, outcome: str) -> None:
-        self._counters.count(CANDIDATE, self.order.version, source, outcome)
+        self._cells[self._outcomes[source, outcome]] += 1
 
     def _name_delay(self, asked: int, late_seconds: float) -> str:
         """One stall is one failure, however many requests it held up, and none when this process was held up as well,

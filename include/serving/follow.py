@@ -30,9 +30,10 @@ from include.records import utc_now
 from include.serving.board import Board
 from include.serving.capture.keeper import Capture
 from include.serving.capture.recorder import Recorder
-from include.serving.counters import RULES, SWAPS, Counters, read_count
+from include.serving.counters import RULES, SWAPS, Counters
 from include.serving.log import log_event
 from include.serving.model import ServedModel, load_model
+from include.serving.totals import read_count
 
 if TYPE_CHECKING:
     from include.serving.canary import Canary
@@ -56,7 +57,8 @@ class Serving:
 @dataclass
 class Endpoint:
     """The state of one worker. Only the followers write it; requests read ``serving`` and ``canary`` once each. What
-    changes is told to the other workers through ``board``. Without ``capture`` nothing is captured."""
+    changes is told to the other workers through ``board``. Without ``capture`` nothing is captured. ``rollout_error``
+    is the id of an order that is not followed, and why."""
 
     pipeline: str
     board: Board = field(default_factory=Board)
@@ -64,6 +66,7 @@ class Endpoint:
     capture: Capture | None = None
     serving: Serving | None = None
     canary: Canary | None = None
+    rollout_error: dict[str, str] | None = None
     state: str = "starting"
     reason: str = "The model is being loaded."
     pointer_error: dict[str, Any] | None = None
@@ -129,7 +132,7 @@ class Endpoint:
 
     def announce(self) -> None:
         """Tell the other workers what this one serves."""
-        now = self.serving
+        now, canary = self.serving, self.canary
         self.board.write_state(
             self.slot,
             {
@@ -142,7 +145,9 @@ class Endpoint:
                 "model_dir": str(now.model.path) if now else None,
                 "swapped_at": now.swapped_at if now else None,
                 "pointer_error": self.pointer_error,
-                "rollout": self.canary.describe() if self.canary else None,
+                "rollout": canary.describe() if canary else None,
+                "candidate": canary.order.version if canary else None,
+                "rollout_error": self.rollout_error,
             },
         )
 

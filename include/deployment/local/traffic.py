@@ -141,8 +141,12 @@ class TrafficShift:
             self._check_time(now)
 
     def _look(self, tally: Tally, order: RolloutOrder, now: float) -> bool:
-        """Take in the counts; whether every worker follows the present order."""
+        """Take in the counts; whether every worker follows the present order. Raises RolledBack when one cannot."""
         body = self._ask_rollout()
+        for worker in body["workers"]:
+            refused = worker.get("rollout_error")
+            if refused and refused["id"] == self.id:
+                self._roll_back("endpoint_refused", f"the endpoint does not follow it: {refused['message']}")
         tally.add(body["candidates"].get(self._version, {}), now)
         wanted = {"id": self.id, "share_percent": order.share_percent}
         return bool(body["workers"]) and all(worker["rollout"] == wanted for worker in body["workers"])

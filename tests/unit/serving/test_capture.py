@@ -22,8 +22,9 @@ from include.serving.capture.folder import MEBIBYTE, NoRoom, allocate_segment, l
 from include.serving.capture.keeper import Capture
 from include.serving.capture.recorder import Recorder, read_capture
 from include.serving.capture.segment import SegmentHead, frame_record, read_segment
-from include.serving.counters import Counters
+from include.serving.counters import SWAPS, Counters
 from include.serving.schema import read_schema
+from include.serving.versions import VERSIONS
 from include.settings import PROJECT_ROOT
 from tests.unit.served_models import wait_for
 from tests.unit.serving.local_server import REQUEST, ROW, Local, make_model, score_halves, serve_locally
@@ -123,6 +124,16 @@ def test_a_share_of_the_requests_is_chosen_at_random(tmp_path: Path) -> None:
         told = sum("x-captured" in local.ask(body=ROW).headers for _ in range(300))
         assert local.ask("/version").body["capture"]["captured"] == told
     assert 50 < told < 130
+
+
+def test_what_was_captured_of_a_version_long_gone_still_counts(tmp_path: Path) -> None:
+    with serve_captured(tmp_path / "c") as local:
+        assert "x-captured" in local.ask(body=ROW).headers
+        local.endpoint.take(replace(make_captured_model(), version="8"), None)
+        for number in range(VERSIONS):
+            local.endpoint.counters.count(SWAPS, f"later-{number}")
+        assert ("tollgate_captured_total", "7") not in local.read_metrics()
+        assert local.ask("/version").body["capture"]["captured"] == 1
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,11 @@ from include.rollout import (
     shorten_path,
     write_rollout,
 )
+from include.serving.board import VERSION_ROWS
+from include.serving.counters import RULES
 from include.serving.follow import Endpoint
 from include.serving.follow_rollout import look_at_rollout
+from include.serving.rollout_page import describe_rollout
 from include.serving.server import bind_file
 from tests.unit.serving.local_server import make_model, score_halves
 from tests.unit.serving.test_canary import order_share
@@ -91,6 +94,29 @@ def test_an_order_beside_another_champion_or_elsewhere_is_not_followed(
 ) -> None:
     write_rollout(folder, order_share(10, **changes))
     assert not follows(endpoint, folder)
+
+
+def test_an_order_whose_requests_could_not_be_counted_is_refused_and_said_once(
+    endpoint: Endpoint, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(VERSION_ROWS):
+        endpoint.counters.count(RULES, "8", f"rule_{number}")
+    write_rollout(folder, order_share(10))
+    for _ in range(3):
+        assert not follows(endpoint, folder)
+    (worker,) = describe_rollout(endpoint)["workers"]
+    assert worker["rollout_error"]["id"] == "a-secret"
+    assert "no row left" in worker["rollout_error"]["message"]
+    assert capsys.readouterr().out.count("rollout_refused") == 1
+    write_rollout(folder, order_share(10, id="another", version="9"))
+    assert follows(endpoint, folder)
+    assert describe_rollout(endpoint)["workers"][0]["rollout_error"] is None
+    write_rollout(folder, order_share(10, id="another", socket="../elsewhere.sock"))
+    assert not follows(endpoint, folder)
+    assert "outside" in describe_rollout(endpoint)["workers"][0]["rollout_error"]["message"]
+    remove_rollout(folder)
+    assert not follows(endpoint, folder)
+    assert describe_rollout(endpoint)["workers"][0]["rollout_error"] is None
 
 
 def test_an_order_ends_when_another_model_is_swapped_in(endpoint: Endpoint, folder: Path) -> None:
