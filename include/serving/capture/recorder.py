@@ -95,6 +95,8 @@ class Recorder:
 
     def append(self, record: bytes) -> bool:
         """Keep a record: when this returns True, not even a kill of this process loses it."""
+        if not record:
+            return self._lose("not encodable")
         with self._lock:
             segment = self._segment
             if (segment is not None and segment.append(record)) or self._append_to_next(record):
@@ -104,8 +106,6 @@ class Recorder:
             return False
 
     def _append_to_next(self, record: bytes) -> bool:
-        if not record:
-            return self._lose("not encodable")
         if self.spare is None:
             self._wake()
             return self._lose("no segment")
