@@ -41,7 +41,8 @@ class Board:
         self.versions = Versions(self._memory, self.cells, blocks)
 
     def write_state(self, slot: int, state: dict[str, Any]) -> None:
-        """Say what worker ``slot`` is and serves. Only that worker calls it; a reader never sees half of it."""
+        """Say what worker ``slot`` is and serves. Only that worker calls it, from one thread at a time; a reader never
+        sees half of it."""
         content = msgspec.json.encode(state)
         if len(content) > _STATE_BYTES:
             shown = {**state, "pointer_error": None, "rollout_error": None, "reason": "too long to be shown"}

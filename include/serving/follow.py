@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -73,6 +74,8 @@ class Endpoint:
     started_at: str = field(default_factory=utc_now)
 
     def __post_init__(self) -> None:
+        # The pointer is followed in a thread, a rollout on the event loop, and both tell what they changed.
+        self._announcing = threading.Lock()
         self.counters = Counters(self.board, self.slot)
         self.announce()
 
@@ -131,25 +134,26 @@ class Endpoint:
         self.announce()
 
     def announce(self) -> None:
-        """Tell the other workers what this one serves."""
-        now, canary = self.serving, self.canary
-        self.board.write_state(
-            self.slot,
-            {
-                "slot": self.slot,
-                "pid": os.getpid(),
-                "state": self.state,
-                "reason": self.reason,
-                "version": now.model.version if now else None,
-                "scoring_path": now.model.scoring_path if now else None,
-                "model_dir": str(now.model.path) if now else None,
-                "swapped_at": now.swapped_at if now else None,
-                "pointer_error": self.pointer_error,
-                "rollout": canary.describe() if canary else None,
-                "candidate": canary.order.version if canary else None,
-                "rollout_error": self.rollout_error,
-            },
-        )
+        """Tell the other workers what this one serves. On any thread: the last to tell has seen what all changed."""
+        with self._announcing:
+            now, canary = self.serving, self.canary
+            self.board.write_state(
+                self.slot,
+                {
+                    "slot": self.slot,
+                    "pid": os.getpid(),
+                    "state": self.state,
+                    "reason": self.reason,
+                    "version": now.model.version if now else None,
+                    "scoring_path": now.model.scoring_path if now else None,
+                    "model_dir": str(now.model.path) if now else None,
+                    "swapped_at": now.swapped_at if now else None,
+                    "pointer_error": self.pointer_error,
+                    "rollout": canary.describe() if canary else None,
+                    "candidate": canary.order.version if canary else None,
+                    "rollout_error": self.rollout_error,
+                },
+            )
 
     def describe(self) -> dict[str, Any]:
         """The body of GET /version: what this worker serves, then a line for each worker. A pointer that any of them

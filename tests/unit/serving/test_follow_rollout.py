@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,28 @@ def test_an_order_ends_when_another_model_is_swapped_in(endpoint: Endpoint, fold
     assert follows(endpoint, folder)
     endpoint.take(make_model(score_halves, version="8"), None)
     assert not follows(endpoint, folder)
+
+
+def test_two_threads_that_tell_what_they_changed_do_so_one_after_the_other(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing = 0
+    most = 0
+
+    def write(_slot: int, _state: dict[str, Any]) -> None:
+        nonlocal writing, most
+        writing += 1
+        most = max(most, writing)
+        time.sleep(0.02)
+        writing -= 1
+
+    monkeypatch.setattr(endpoint.board, "write_state", write)
+    threads = [threading.Thread(target=endpoint.announce) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"id": 1}', b"[" * 100_000, b"\xff"])
