@@ -59,12 +59,13 @@ class Serving:
 class Endpoint:
     """The state of one worker. Only the followers write it; requests read ``serving`` and ``canary`` once each. What
     changes is told to the other workers through ``board``. Without ``capture`` nothing is captured. ``rollout_error``
-    is the id of an order that is not followed, and why."""
+    is the id of an order that is not followed, and why. A candidate's process tells its champion's of its rules."""
 
     pipeline: str
     board: Board = field(default_factory=Board)
     slot: int = 0
     capture: Capture | None = None
+    is_candidate: bool = False
     serving: Serving | None = None
     canary: Canary | None = None
     rollout_error: dict[str, str] | None = None
