@@ -191,7 +191,8 @@ class Canary:
 
 
 def _judge_refusal(status: int, own_status: int, rules: tuple[str, ...]) -> str:
-    if own_status != 200 and status in _REFUSALS:
+    # A request with which the champion fails as well says nothing against the candidate.
+    if own_status != 200 and (status in _REFUSALS or status == own_status):
         return "both_refused"
     if status in _REFUSALS:
         return "refused"

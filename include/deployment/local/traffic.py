@@ -136,7 +136,7 @@ class TrafficShift:
                 self._roll_back(problem.statistic, problem.sentence)
             if begins is None and (followed or now - written > _FOLLOW_SECONDS):
                 begins = now
-            if begins is not None and now - begins >= stage.seconds and self._tally.has_enough():
+            if begins is not None and now - begins >= stage.seconds and self._tally.has_enough_to_pass():
                 return
             self._check_time(now)
 
@@ -211,7 +211,7 @@ class TrafficShift:
         limit = self._declared.maximum_execution_timeout_in_seconds
         if now - self._began <= limit:
             return
-        enough = self._tally is not None and self._tally.has_enough()
+        enough = self._tally is not None and self._tally.has_enough_to_pass()
         minimum = self._declared.auto_rollback_configuration.minimum_requests
         why = "" if enough else f": fewer than the {minimum} requests came that it takes to judge"
         self._roll_back("maximum_execution_timeout_in_seconds", f"it was not over after {limit:g} s{why}")
@@ -222,7 +222,7 @@ class TrafficShift:
         raise RolledBack(
             f"Version {self._version} was taken back ({self._stage}): {sentence.rstrip('.')}. "
             f"Version {self._champion.version} answers every request again.",
-            next_step="No customer's request failed. Mend the cause and deploy again.",
+            next_step="It cost no customer an answer. Mend the cause and deploy again.",
             version=self._version,
             champion=self._champion.version,
             stage=self._stage,

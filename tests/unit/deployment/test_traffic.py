@@ -56,6 +56,13 @@ def test_a_stage_passes_once_enough_requests_were_answered(run: Run) -> None:
     run(lambda _id: next(looks))
 
 
+def test_a_candidate_does_not_pass_on_requests_that_the_champion_fails_with_too(run: Run) -> None:
+    with pytest.raises(RolledBack, match="fewer than the 10 requests came that it takes to judge") as caught:
+        run(lambda _id: count(answered=9, both_refused=500), maximum_execution_timeout_in_seconds=1.0)
+    assert caught.value.failed == 0
+    assert caught.value.next_step.startswith("It cost no customer an answer.")
+
+
 def test_an_endpoint_that_cannot_follow_takes_the_version_back_at_once_and_says_why(run: Run, tmp_path: Path) -> None:
     def look(rollout_id: str) -> dict[str, Any]:
         other = {"slot": 0, "rollout": None, "rollout_error": {"id": "another", "message": "of another rollout"}}

@@ -216,6 +216,33 @@ def test_a_request_that_both_refuse_is_nobodys_failure_and_what_only_the_candida
         assert read_outcomes(local) == {"both_refused": 1, "answered": 1, "error": 1}
 
 
+def fail(_request: Any) -> list[float]:
+    raise ValueError("a made-up failure")
+
+
+@pytest.mark.parametrize(
+    ("scores", "error_code"), [(fail, "MODEL_FAILED"), (lambda _request: [0.99], "PREDICTION_REFUSED")]
+)
+def test_a_request_with_which_the_champion_fails_too_is_not_held_against_the_candidate(
+    tmp_path: Path, scores: Any, error_code: str
+) -> None:
+    with stand_beside(tmp_path, lambda: BROKE_OWN_RULE, scores=scores, rules=(LIKELY,)) as (local, stand_in):
+        for reply in (BROKE_OWN_RULE, write_http({"error_code": "MODEL_FAILED"}, 500), write_http({}, 400)):
+            stand_in.reply = lambda reply=reply: reply  # type: ignore[misc]
+            answer = local.ask(body=ROW)
+            assert (answer.status, answer.body["error_code"], answer.headers["x-model-version"]) == (
+                500,
+                error_code,
+                "7",
+            )
+        assert read_outcomes(local) == {"both_refused": 3}
+        stand_in.reply = write_http
+        assert local.ask(body=ROW).body == GOOD, "it does better"
+        stand_in.reply = lambda: write_http(b"<html>")
+        assert local.ask(body=ROW).status == 500
+        assert read_outcomes(local) == {"both_refused": 3, "answered": 1, "garbled": 1}
+
+
 def count_rules(local: Local) -> dict[tuple[str, ...], float]:
     """Version and rule to how many answers."""
     metrics = local.read_metrics()
