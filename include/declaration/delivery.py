@@ -113,7 +113,8 @@ class TrafficRouting(Part):
 
 class AutoRollback(Part):
     """When the candidate is taken back, by itself. Nothing is judged before it was asked ``minimum_requests`` times;
-    customers' requests and probes are then judged apart.
+    customers' requests and probes are then judged apart. What the champion cannot answer either is not held against it,
+    nor for it: it passes with ``minimum_requests`` others.
 
     ``max_failure_rate``: errors, time-outs and broken prediction rules, of the requests it was given.
     ``max_mean_shift``: |mean prediction − the champion's on the same requests|, None: not asked. Predictions are taken

@@ -119,6 +119,7 @@ def _run_worker(
     limits = read_limits(settings)
     if asked.uds is not None:
         limits = replace(limits, token=None)  # who may open the socket may ask
+        endpoint.is_candidate = True
     app = build_app(endpoint, keep_model, limits, partial(wait_for_turn, endpoint))
     run_server(app, listener, limits, endpoint.counters)
 

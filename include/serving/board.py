@@ -8,38 +8,45 @@ from __future__ import annotations
 
 import contextlib
 import mmap
-import struct
 from typing import Any
 
 import msgspec
 
-# One row of counts: a key, then the widest metric's cells (a histogram of 16 buckets, one above them, and the sum).
+from include.serving.rows import Rows, measure_rows
+from include.serving.versions import VERSIONS, VERSIONS_BYTES, Versions
+
+# Rows of what is counted for no version: by path and status, by error code, by reason.
 ROWS = 512
-KEY_BYTES = 160
-CELLS = 18
+# Rows of one version: outcomes of its rollout and what it served with take 30, each of its prediction rules one.
+VERSION_ROWS = 64
 _STATE_BYTES = 8192
-# Rows in use; sequence and length of the state; whether the worker takes connections, and how many it has.
-_USED, _SEQUENCE, _LENGTH, _ACCEPTING, _CONNECTIONS = range(5)
+# Sequence and length of the state; whether the worker takes connections, and how many it has.
+_SEQUENCE, _LENGTH, _ACCEPTING, _CONNECTIONS = range(4)
 _HEAD_CELLS = 8
-_KEYS_AT = _HEAD_CELLS * 8 + _STATE_BYTES
-_CELLS_AT = _KEYS_AT + ROWS * KEY_BYTES
-_BLOCK = _CELLS_AT + ROWS * CELLS * 8
+_ROWS_AT = _HEAD_CELLS * 8 + _STATE_BYTES
+_VERSIONS_AT = _ROWS_AT + measure_rows(ROWS)
+_BLOCK = _VERSIONS_AT + VERSIONS * measure_rows(VERSION_ROWS)
 
 
 class Board:
-    """Blocks for ``workers`` workers and, as the last one, for their parent. ``cells`` are its 64-bit integers."""
+    """Blocks for ``workers`` workers and, as the last one, for their parent. ``cells`` are its 64-bit integers, and
+    ``versions`` says which versions have rows."""
 
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers
+        blocks = (workers + 1) * _BLOCK
         # Anonymous and shared: inherited by fork, gone with the last process.
-        self._memory = mmap.mmap(-1, (workers + 1) * _BLOCK)
+        self._memory = mmap.mmap(-1, blocks + VERSIONS_BYTES)
         self.cells = memoryview(self._memory).cast("q")
+        self.versions = Versions(self._memory, self.cells, blocks)
 
     def write_state(self, slot: int, state: dict[str, Any]) -> None:
-        """Say what worker ``slot`` is and serves. Only that worker calls it; a reader never sees half of it."""
+        """Say what worker ``slot`` is and serves. Only that worker calls it, from one thread at a time; a reader never
+        sees half of it."""
         content = msgspec.json.encode(state)
         if len(content) > _STATE_BYTES:
-            content = msgspec.json.encode({**state, "pointer_error": None, "reason": "too long to be shown"})
+            shown = {**state, "pointer_error": None, "rollout_error": None, "reason": "too long to be shown"}
+            content = msgspec.json.encode(shown)
         head = slot * _BLOCK // 8
         start = slot * _BLOCK + _HEAD_CELLS * 8
         # Odd while it is being written; a writer killed in between left an odd one, which counts as written anew.
@@ -97,25 +104,16 @@ class Board:
         own = self.cells[self.locate_connections(slot)] + more
         return any(self.cells[self.locate_connections(other)] < own for other in others)
 
-    def list_keys(self, slot: int) -> list[bytes]:
-        """The keys of the rows that ``slot`` uses, in their order."""
-        start = slot * _BLOCK + _KEYS_AT
-        used = self.cells[slot * _BLOCK // 8 + _USED]
-        keys = (self._memory[start + row * KEY_BYTES : start + (row + 1) * KEY_BYTES] for row in range(used))
-        return [key[2 : 2 + struct.unpack_from("<H", key)[0]] for key in keys]
+    def get_rows(self, slot: int) -> Rows:
+        """Where ``slot`` counts what it counts for no version."""
+        return Rows(self._memory, self.cells, slot * _BLOCK + _ROWS_AT, ROWS)
 
-    def add_row(self, slot: int, key: bytes) -> int | None:
-        """Take another row for ``key`` and return its first cell, or None when there is no row left."""
-        head = slot * _BLOCK // 8
-        row = self.cells[head + _USED]
-        if row == ROWS:
-            return None
-        start = slot * _BLOCK + _KEYS_AT + row * KEY_BYTES
-        self._memory[start : start + 2 + len(key)] = struct.pack("<H", len(key)) + key
-        # Only now: who reads sees complete keys.
-        self.cells[head + _USED] = row + 1
-        return self.locate_row(slot, row)
+    def get_version_rows(self, slot: int, place: int) -> Rows:
+        """Where ``slot`` counts for the version that has ``place`` of ``versions``."""
+        at = slot * _BLOCK + _VERSIONS_AT + place * measure_rows(VERSION_ROWS)
+        return Rows(self._memory, self.cells, at, VERSION_ROWS)
 
-    def locate_row(self, slot: int, row: int) -> int:
-        """The first cell of a row."""
-        return (slot * _BLOCK + _CELLS_AT) // 8 + row * CELLS
+    def list_used_versions(self) -> set[str]:
+        """The versions that a living worker serves or gives requests to."""
+        states = self.read_states()
+        return {state[name] for state in states for name in ("version", "candidate") if state.get(name)}

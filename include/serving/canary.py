@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -24,9 +26,9 @@ from include.serving.candidate import (
     CandidateSlow,
     Reply,
 )
-from include.serving.counters import CANDIDATE, DIFFERENCE, LATENCY, ROWS, Counters
+from include.serving.counters import CANDIDATE, DIFFERENCE, LATENCY, ROWS, RULES, Counters
 from include.serving.follow import Serving
-from include.serving.prediction_rules import find_broken
+from include.serving.prediction_rules import RuleBroken, enforce_rules, read_names
 
 _BILLION = 1_000_000_000
 _PROBE = PROBE_HEADER.encode()
@@ -35,6 +37,8 @@ _WORTH_ASKING = frozenset((200, 400, 415, 500))
 # On a machine that has time for us a timer is late by some milliseconds at most.
 _HELD_UP_SECONDS = 0.02
 _REFUSALS = frozenset((400, 413, 415))
+SOURCES = ("customer", "probe")
+OUTCOMES = ("answered", "both_refused", "error", "garbled", "gone", "refused", "rule", "slow", "stall")
 
 
 class _Body(msgspec.Struct):
@@ -47,8 +51,22 @@ class _Body(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Body)
 
 
+@dataclass(slots=True)
+class _Verdict:
+    """What a candidate's reply comes to. ``rules`` moved its answer or are why it is not given; ``content`` and
+    ``predictions`` are those to give, if any."""
+
+    outcome: str
+    rules: tuple[str, ...] = ()
+    content: bytes = b""
+    predictions: Sequence[float] = ()
+
+
 class Canary:
-    """One worker's part in a rollout: made when an order begins to hold, replaced when it changes."""
+    """One worker's part in a rollout: made when an order begins to hold, replaced when it changes.
+
+    Raises TerminalError when what comes of it could not be counted.
+    """
 
     def __init__(
         self,
@@ -66,8 +84,10 @@ class Canary:
         self._sticky = order.sticky_header.lower().encode() if order.sticky_header else None
         version = order.version
         self._named = (b"x-model-version", version.encode("ascii", "replace"))
-        self._latency = counters.find(LATENCY, version)
-        self._differences = {source: counters.find(DIFFERENCE, version, source) for source in ("customer", "probe")}
+        # All rows before the first request: a failure that nobody counts would promote the candidate.
+        self._latency = counters.reserve(LATENCY, version)
+        self._differences = {source: counters.reserve(DIFFERENCE, version, source) for source in SOURCES}
+        self._outcomes = {pair: counters.reserve(CANDIDATE, version, *pair) for pair in product(SOURCES, OUTCOMES)}
         self._stalled_at = 0
 
     async def answer(
@@ -91,12 +111,15 @@ class Canary:
         except CandidateGarbled:
             outcome = "garbled"
         else:
-            outcome, predictions = self._judge(reply, own)
+            verdict = self._judge(reply, own)
+            outcome = verdict.outcome
+            for rule in verdict.rules:
+                self._counters.count(RULES, self.order.version, rule)
             if outcome == "answered":
                 if own.status == 200:
-                    self._compare(source, predictions, _decoder.decode(own.content).predictions)
+                    self._compare(source, verdict.predictions, _decoder.decode(own.content).predictions)
                 self._count(source, outcome)
-                return self._give(reply, predictions, own, started)
+                return self._give(verdict, reply.scoring_path or b"unknown", own, started)
         self._count(source, outcome)
         return None
 
@@ -107,36 +130,40 @@ class Canary:
             return place_value(self.order.version, value) < share
         return random.random() * 100 < share  # noqa: S311 (nobody gains by knowing it)
 
-    def _judge(self, reply: Reply, own: Answer) -> tuple[str, list[float]]:
-        """What the reply comes to, and its predictions when it will do."""
+    def _judge(self, reply: Reply, own: Answer) -> _Verdict:
+        told = read_names(reply.rules)
         if reply.status != 200:
-            if reply.status not in _REFUSALS:
-                return "error", []
-            return ("refused" if own.status == 200 else "both_refused"), []
+            return _Verdict(_judge_refusal(reply.status, own.status, told), told)
         try:
             body = _decoder.decode(reply.content)
         except (msgspec.DecodeError, RecursionError):
-            return "garbled", []
+            return _Verdict("garbled")
         rows = own.rows if own.status == 200 else len(body.predictions)
         if body.model_version != self.order.version or len(body.predictions) != rows or not rows:
-            return "garbled", []
+            return _Verdict("garbled")
         # By the champion's rules too: what a candidate was registered with must not loosen them.
-        if find_broken(body.predictions, self.champion.model.rules) is not None:
-            return "rule", []
-        return "answered", body.predictions
+        try:
+            predictions, moved = enforce_rules(body.predictions, self.champion.model.rules)
+        except RuleBroken as broken:
+            return _Verdict("rule", (broken.rule,))
+        content = reply.content
+        if moved:
+            content = msgspec.json.encode(_Body(predictions, body.model_version))
+        # A rule that both versions have counts once.
+        return _Verdict("answered", tuple(dict.fromkeys((*told, *moved))), content, predictions)
 
-    def _give(self, reply: Reply, predictions: list[float], own: Answer, started: int) -> Answer:
-        path = reply.scoring_path or b"unknown"
+    def _give(self, verdict: _Verdict, path: bytes, own: Answer, started: int) -> Answer:
+        predictions = verdict.predictions
         path_name = path.decode("ascii", "replace")
         self._counters.observe(self._latency, time.perf_counter_ns() - started)
         self._cells[self._counters.find(ROWS, self.order.version, path_name)] += len(predictions)
-        answer = Answer(200, reply.content, (JSON, self._named, (b"x-scoring-path", path)), rows=len(predictions))
+        answer = Answer(200, verdict.content, (JSON, self._named, (b"x-scoring-path", path)), rows=len(predictions))
         recorder = self.champion.recorder
         if own.record and recorder is not None:
             answer.record = recorder.retell(own.record, predictions, (self.order.version, path_name))
         return answer
 
-    def _compare(self, source: str, candidate: list[float], champion: list[float]) -> None:
+    def _compare(self, source: str, candidate: Sequence[float], champion: Sequence[float]) -> None:
         """Add the difference of the two means, from −1 to 1, to its sums: how many, their sum, and that of the squared
         distances from what the ones before let expect."""
         difference = math.fsum(candidate) / len(candidate) - math.fsum(champion) / len(champion)
@@ -148,7 +175,7 @@ class Canary:
         cells[cell] += 1
 
     def _count(self, source: str, outcome: str) -> None:
-        self._counters.count(CANDIDATE, self.order.version, source, outcome)
+        self._cells[self._outcomes[source, outcome]] += 1
 
     def _name_delay(self, asked: int, late_seconds: float) -> str:
         """One stall is one failure, however many requests it held up, and none when this process was held up as well,
@@ -161,3 +188,12 @@ class Canary:
     def describe(self) -> dict[str, Any]:
         """What the worker follows, for the board."""
         return {"id": self.order.id, "share_percent": self.order.share_percent}
+
+
+def _judge_refusal(status: int, own_status: int, rules: tuple[str, ...]) -> str:
+    # A request with which the champion fails as well says nothing against the candidate.
+    if own_status != 200 and (status in _REFUSALS or status == own_status):
+        return "both_refused"
+    if status in _REFUSALS:
+        return "refused"
+    return "rule" if rules else "error"

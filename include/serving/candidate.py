@@ -13,6 +13,7 @@ from typing import Any, cast
 import httptools
 
 from include.rollout import shorten_path
+from include.serving.prediction_rules import RULES_HEADER
 
 # Requests that wait for the candidate at once; beyond that it is not asked, and nobody waits for it.
 MOST_CONNECTIONS = 64
@@ -41,11 +42,12 @@ class CandidateGarbled(Exception):
 
 @dataclass(slots=True)
 class Reply:
-    """The candidate's answer; ``scoring_path`` is its header of that name."""
+    """The candidate's answer; ``scoring_path`` is its header of that name, ``rules`` the value of RULES_HEADER."""
 
     status: int = 0
     content: bytes = b""
     scoring_path: bytes = b""
+    rules: bytes = b""
 
 
 class _Connection(asyncio.Protocol):
@@ -95,8 +97,11 @@ class _Connection(asyncio.Protocol):
         self._settle(CandidateGone())
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() == b"x-scoring-path":
+        known = name.lower()
+        if known == b"x-scoring-path":
             self._reply.scoring_path = value
+        elif known == RULES_HEADER:
+            self._reply.rules = value
 
     def on_body(self, piece: bytes) -> None:
         self._pieces.append(piece)

@@ -8,30 +8,36 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
 
-from include.serving.board import CELLS, KEY_BYTES, Board
+from include.errors import TerminalError
+from include.serving.board import VERSION_ROWS, Board
+from include.serving.rows import CELLS, Rows
+from include.serving.versions import LONGEST_NAME
 
 # Upper bounds in seconds: from a compiled model's single row to what SageMaker would no longer wait for.
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _BUCKETS_NS = tuple(round(bound * 1e9) for bound in BUCKETS)
 _SUM = CELLS - 1
-# A version's name is the caller's own; a longer one is cut so that a key fits its row.
-_LONGEST_LABEL = 60
 
 
 @dataclass(frozen=True)
 class Metric:
     """One metric: a gauge starts from zero in a new worker, the others go on. A summary's first two cells are how many
-    and their sum, in billionths."""
+    and their sum, in billionths. What is counted ``by_version`` goes when the version is long gone."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram", "summary"]
     help: str
     labels: tuple[str, ...] = ()
+
+    @property
+    def by_version(self) -> bool:
+        """Whether its first label is a version."""
+        return self.labels[:1] == ("model_version",)
 
 
 REQUESTS = Metric("tollgate_requests", "counter", "Requests answered, by path and status.", ("path", "status"))
@@ -52,6 +58,7 @@ RULES = Metric(
     ("model_version", "rule"),
 )
 CAPTURED = Metric("tollgate_captured", "counter", "Requests captured, by version.", ("model_version",))
+CAPTURED_IN_ALL = Metric("tollgate_captured_in_all", "counter", "Requests captured, of all versions ever served.")
 NOT_CAPTURED = Metric(
     "tollgate_not_captured", "counter", "Requests that were to be captured and are not, by reason.", ("reason",)
 )
@@ -86,6 +93,7 @@ METRICS = {
         ROWS,
         RULES,
         CAPTURED,
+        CAPTURED_IN_ALL,
         NOT_CAPTURED,
         IN_FLIGHT,
         QUEUED,
@@ -100,40 +108,101 @@ METRICS = {
 }
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where one worker counts for one version, or for none; ``found`` holds the first cell of each series."""
+
+    rows: Rows
+    number: int = 0
+    generation: int = 0
+    found: dict[tuple[str, ...], int] = field(default_factory=dict)
+
+    def add(self, series: tuple[str, ...]) -> int | None:
+        cell = self.rows.add(msgspec.json.encode([name[:LONGEST_NAME] for name in series]))
+        if cell is not None:
+            self.found[series] = cell
+        return cell
+
+    def recall(self) -> None:
+        """Go on with what was counted before this process was started."""
+        for row, key in enumerate(self.rows.list_keys()):
+            self.found[tuple(msgspec.json.decode(key))] = self.rows.locate(row)
+
+
 class Counters:
     """The counts of one worker. ``cells[find(metric, …)] += 1`` is the whole of counting; each series is written by
-    one thread only."""
+    one thread only.
+
+    A version's cells may be kept for as long as it is served or tried, and by the requests that it had then: a dozen
+    other versions have come and gone before its rows become another's.
+    """
 
     def __init__(self, board: Board, slot: int = 0) -> None:
         self.board = board
         self.cells = board.cells
         self.slot = slot
-        self._found: dict[tuple[str, ...], int] = {}
         self._lock = threading.Lock()
-        for row, key in enumerate(board.list_keys(slot)):
-            series = tuple(msgspec.json.decode(key))
-            cell = board.locate_row(slot, row)
-            self._found[series] = cell
+        self._places: dict[str, _Place] = {}
+        self._common = _Place(board.get_rows(slot))
+        self._common.recall()
+        for series, cell in self._common.found.items():
             if METRICS[series[0]].kind == "gauge":
                 self.cells[cell] = 0
         self._uncounted = self.find(UNCOUNTED)
 
     def find(self, metric: Metric, *labels: str) -> int:
         """The first cell of a series; a new one gets its row. Without a row left, that of everything uncounted."""
-        series = (metric.name, *labels)
-        cell = self._found.get(series)
-        return self._add(series) if cell is None else cell
+        cell = self._find(metric, labels)
+        return self._uncounted if cell is None else cell
 
-    def _add(self, series: tuple[str, ...]) -> int:
+    def reserve(self, metric: Metric, *labels: str) -> int:
+        """The first cell of a series that must be counted by itself. Raises TerminalError without a row for it."""
+        cell = self._find(metric, labels)
+        if cell is None:
+            version = labels[0][:LONGEST_NAME]
+            raise TerminalError(
+                f"Worker {self.slot} has no row left in which to count {metric.name} of version {version}: a version "
+                f"has {VERSION_ROWS}, one of them for each of its prediction rules.",
+                next_step="Declare fewer prediction rules, or start the endpoint anew (make stop, make run).",
+                metric=metric.name,
+                version=version,
+            )
+        return cell
+
+    def _find(self, metric: Metric, labels: tuple[str, ...]) -> int | None:
+        place = self._find_place(labels[0][:LONGEST_NAME]) if metric.by_version else self._common
+        if place is None:
+            return None
+        series = (metric.name, *labels)
+        cell = place.found.get(series)
+        if cell is None:
+            with self._lock:
+                cell = place.found.get(series)
+                return place.add(series) if cell is None else cell
+        return cell
+
+    def _find_place(self, version: str) -> _Place | None:
+        place = self._places.get(version)
+        if place is not None and self._holds(place):
+            return place
         with self._lock:
-            if series in self._found:
-                return self._found[series]
-            key = msgspec.json.encode(_cut_labels(series))
-            cell = self.board.add_row(self.slot, key) if len(key) <= KEY_BYTES - 2 else None
-            if cell is None:
-                return self._uncounted
-            self._found[series] = cell
-            return cell
+            used = {name[:LONGEST_NAME] for name in self.board.list_used_versions()}
+            taken = self.board.versions.take(version, used)
+            if taken is None:
+                return None
+            number, generation = taken
+            rows = self.board.get_version_rows(self.slot, number)
+            if rows.generation != generation:
+                rows.begin(generation)
+            place = _Place(rows, number, generation)
+            place.recall()
+            kept = {name: each for name, each in self._places.items() if self._holds(each)}
+            self._places = {**kept, version: place}
+            return place
+
+    def _holds(self, place: _Place) -> bool:
+        """Whether it is still its version's."""
+        return self.board.versions.get_generation(place.number) == place.generation
 
     def count(self, metric: Metric, *labels: str) -> None:
         """Add one to a counter."""
@@ -143,32 +212,3 @@ class Counters:
         """Add one duration to the histogram whose first cell is ``cell``."""
         self.cells[cell + bisect_left(_BUCKETS_NS, nanoseconds)] += 1
         self.cells[cell + _SUM] += nanoseconds
-
-
-def _cut_labels(series: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(name[:_LONGEST_LABEL] for name in series)
-
-
-def read_count(board: Board, metric: Metric, *labels: str) -> int:
-    """What one counter's series has come to in all workers and their parent."""
-    return read_series(board, metric.name).get(_cut_labels((metric.name, *labels)), [0])[0]
-
-
-def sum_counts(board: Board, metric: Metric) -> int:
-    """What all series of one counter have come to."""
-    return sum(cells[0] for cells in read_series(board, metric.name).values())
-
-
-def read_series(board: Board, name: str = "") -> dict[tuple[str, ...], list[int]]:
-    """Every series, or those of the metric ``name``, their cells added up over all workers and their parent."""
-    begin = b'["%s"' % name.encode() if name else b""
-    total: dict[tuple[str, ...], list[int]] = {}
-    for slot in range(board.workers + 1):
-        for row, key in enumerate(board.list_keys(slot)):
-            if not key.startswith(begin):
-                continue
-            cell = board.locate_row(slot, row)
-            cells = board.cells[cell : cell + CELLS].tolist()
-            series = tuple(msgspec.json.decode(key))
-            total[series] = [a + b for a, b in zip(total.get(series, [0] * CELLS), cells, strict=True)]
-    return total

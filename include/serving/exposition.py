@@ -19,8 +19,10 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from include.serving.board import CELLS, Board
-from include.serving.counters import BUCKETS, METRICS, Metric, read_series
+from include.serving.board import Board
+from include.serving.counters import BUCKETS, METRICS, Metric
+from include.serving.rows import CELLS
+from include.serving.totals import read_series
 
 _BOUNDS = [*map(str, BUCKETS), "+Inf"]
 

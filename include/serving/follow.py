@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,9 +31,10 @@ from include.records import utc_now
 from include.serving.board import Board
 from include.serving.capture.keeper import Capture
 from include.serving.capture.recorder import Recorder
-from include.serving.counters import RULES, SWAPS, Counters, read_count
+from include.serving.counters import RULES, SWAPS, Counters
 from include.serving.log import log_event
 from include.serving.model import ServedModel, load_model
+from include.serving.totals import read_count
 
 if TYPE_CHECKING:
     from include.serving.canary import Canary
@@ -56,20 +58,25 @@ class Serving:
 @dataclass
 class Endpoint:
     """The state of one worker. Only the followers write it; requests read ``serving`` and ``canary`` once each. What
-    changes is told to the other workers through ``board``. Without ``capture`` nothing is captured."""
+    changes is told to the other workers through ``board``. Without ``capture`` nothing is captured. ``rollout_error``
+    is the id of an order that is not followed, and why. A candidate's process tells its champion's of its rules."""
 
     pipeline: str
     board: Board = field(default_factory=Board)
     slot: int = 0
     capture: Capture | None = None
+    is_candidate: bool = False
     serving: Serving | None = None
     canary: Canary | None = None
+    rollout_error: dict[str, str] | None = None
     state: str = "starting"
     reason: str = "The model is being loaded."
     pointer_error: dict[str, Any] | None = None
     started_at: str = field(default_factory=utc_now)
 
     def __post_init__(self) -> None:
+        # The pointer is followed in a thread, a rollout on the event loop, and both tell what they changed.
+        self._announcing = threading.Lock()
         self.counters = Counters(self.board, self.slot)
         self.announce()
 
@@ -128,23 +135,26 @@ class Endpoint:
         self.announce()
 
     def announce(self) -> None:
-        """Tell the other workers what this one serves."""
-        now = self.serving
-        self.board.write_state(
-            self.slot,
-            {
-                "slot": self.slot,
-                "pid": os.getpid(),
-                "state": self.state,
-                "reason": self.reason,
-                "version": now.model.version if now else None,
-                "scoring_path": now.model.scoring_path if now else None,
-                "model_dir": str(now.model.path) if now else None,
-                "swapped_at": now.swapped_at if now else None,
-                "pointer_error": self.pointer_error,
-                "rollout": self.canary.describe() if self.canary else None,
-            },
-        )
+        """Tell the other workers what this one serves. On any thread: the last to tell has seen what all changed."""
+        with self._announcing:
+            now, canary = self.serving, self.canary
+            self.board.write_state(
+                self.slot,
+                {
+                    "slot": self.slot,
+                    "pid": os.getpid(),
+                    "state": self.state,
+                    "reason": self.reason,
+                    "version": now.model.version if now else None,
+                    "scoring_path": now.model.scoring_path if now else None,
+                    "model_dir": str(now.model.path) if now else None,
+                    "swapped_at": now.swapped_at if now else None,
+                    "pointer_error": self.pointer_error,
+                    "rollout": canary.describe() if canary else None,
+                    "candidate": canary.order.version if canary else None,
+                    "rollout_error": self.rollout_error,
+                },
+            )
 
     def describe(self) -> dict[str, Any]:
         """The body of GET /version: what this worker serves, then a line for each worker. A pointer that any of them

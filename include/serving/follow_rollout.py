@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from include.errors import TollgateError
-from include.rollout import is_lease_over, locate_rollout, locate_socket, read_rollout
+from include.rollout import RolloutOrder, is_lease_over, locate_rollout, locate_socket, read_rollout
 from include.serving.canary import Canary
 from include.serving.candidate import CandidateClient
 from include.serving.follow import POLL_SECONDS, Endpoint
@@ -42,26 +42,39 @@ def look_at_rollout(endpoint: Endpoint, folder: Path) -> None:
     current = endpoint.canary
     if current is not None and current.order == order and current.champion is serving:
         return
+    same = current is not None and current.order.id == order.id
     try:
         socket_path = locate_socket(folder, order)
+        client = current.client if current is not None and same else CandidateClient(socket_path)
+        canary = Canary(order, serving, client, endpoint.counters)
     except TollgateError as error:
-        log_event("rollout_refused", error=error.message)
-        _stop(endpoint)
+        _refuse(endpoint, order, error)
         return
-    same = current is not None and current.order.id == order.id
-    client = current.client if current is not None and same else CandidateClient(socket_path)
     if not same:
         _stop(endpoint)
-    endpoint.canary = Canary(order, serving, client, endpoint.counters)
+    endpoint.canary, endpoint.rollout_error = canary, None
     endpoint.announce()
     log_event("rollout", version=order.version, stage=order.stage, share_percent=order.share_percent)
 
 
+def _refuse(endpoint: Endpoint, order: RolloutOrder, error: TollgateError) -> None:
+    """Give the candidate nothing, and say so where who rolls it out looks: a rollout that waits for requests which do
+    not come would look like one without customers."""
+    refused = {"id": order.id, "message": str(error)}
+    if endpoint.rollout_error == refused:
+        return  # tried again at every look, said once
+    _stop(endpoint)
+    endpoint.rollout_error = refused
+    endpoint.announce()
+    log_event("rollout_refused", version=order.version, error=str(error))
+
+
 def _stop(endpoint: Endpoint) -> None:
     canary = endpoint.canary
-    if canary is None:
+    if canary is None and endpoint.rollout_error is None:
         return
-    endpoint.canary = None
-    canary.client.close()
+    endpoint.canary, endpoint.rollout_error = None, None
     endpoint.announce()
-    log_event("rollout_over", version=canary.order.version)
+    if canary is not None:
+        canary.client.close()
+        log_event("rollout_over", version=canary.order.version)

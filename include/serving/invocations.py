@@ -26,7 +26,7 @@ from include.serving.follow import Endpoint, Serving
 from include.serving.limits import Limits
 from include.serving.log import log_event
 from include.serving.model import INLINE_ROWS
-from include.serving.prediction_rules import RuleBroken
+from include.serving.prediction_rules import RULES_HEADER, RuleBroken, write_names
 from include.serving.schema import RequestRefused
 
 # Work beyond the processors only waits, and each thread may hold a decoded body; workers are the way to more.
@@ -116,6 +116,8 @@ class Invocations:
             answer = given
         else:
             self._count(prepared, answer, started)
+        if answer.rules and self._endpoint.is_candidate:
+            answer.headers = (*answer.headers, (RULES_HEADER, write_names(answer.rules)))
         if answer.record is not None and recorder is not None and recorder.append(answer.record):
             answer.headers = (*answer.headers, (b"x-captured", request_id))
         return answer

@@ -5,6 +5,7 @@ They are read from the model's own metadata, so that a model is never served und
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -13,6 +14,10 @@ import msgspec
 
 # What a broken number counts as breaking, whatever is declared; no declared rule may have this name.
 NOT_FINITE = "not_finite"
+# How a candidate's process tells its champion's which rules moved its answer or are why there is none: the champion's
+# counts them and passes nothing on.
+RULES_HEADER = b"x-prediction-rules"
+_MOST_NAMES = 64
 
 
 class PredictionRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,16 +94,25 @@ class PredictionRules:
         ]
 
 
-def find_broken(predictions: Sequence[float], rules: PredictionRules) -> str | None:
-    """The first rule for whose sake the champion should answer instead: NOT_FINITE, or a declared one that does not
-    clip. For answers of another process, whose numbers nobody has looked at yet."""
+def enforce_rules(predictions: list[float], rules: PredictionRules) -> tuple[list[float], tuple[str, ...]]:
+    """What ``rules`` make of another process's answer, whose numbers nobody has looked at yet: see ``enforce``. Raises
+    RuleBroken, also with NOT_FINITE."""
     if not predictions or not all(map(math.isfinite, predictions)):
-        return NOT_FINITE
+        raise RuleBroken(NOT_FINITE)
+    return rules.enforce(predictions)
+
+
+def write_names(names: Sequence[str]) -> bytes:
+    """The value of RULES_HEADER: plain ASCII, whatever the names are."""
+    return json.dumps(names).encode()
+
+
+def read_names(value: bytes) -> tuple[str, ...]:
+    """The names that the value of RULES_HEADER tells; none when it is no such value. Of nonsense without end some."""
     try:
-        rules.enforce(list(predictions))
-    except RuleBroken as broken:
-        return broken.rule
-    return None
+        return msgspec.json.decode(value, type=tuple[str, ...])[:_MOST_NAMES] if value else ()
+    except (msgspec.DecodeError, RecursionError):
+        return ()
 
 
 def read_rules(metadata: Mapping[str, Any]) -> PredictionRules:

@@ -38,10 +38,12 @@ def ask_version(endpoint: Endpoint, seconds: float = 2.0) -> dict[str, Any]:
 
 
 def serves(answer: dict[str, Any], folder: Path, pointer: Pointer) -> bool:
-    """Whether ``answer`` (of /version) says that every worker of the endpoint serves exactly what ``pointer`` names."""
+    """Whether ``answer`` (of /version) says that every worker of the endpoint serves exactly what ``pointer`` names.
+    Where none says anything, nothing is known."""
     # The directory's own name holds the content's digest; its parent may be mounted elsewhere for the endpoint.
     wanted = (pointer.version, locate_model(folder, pointer).name)
-    return all((each["version"], Path(str(each["model_dir"])).name) == wanted for each in answer["workers"])
+    workers = answer["workers"]
+    return bool(workers) and all((each["version"], Path(str(each["model_dir"])).name) == wanted for each in workers)
 
 
 def switch_endpoint(endpoint: Endpoint, folder: Path, pointer: Pointer, before: Pointer | None, seconds: float) -> None:

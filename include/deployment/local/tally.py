@@ -68,6 +68,10 @@ class Tally:
         given = sum(sum(tally.outcomes.values()) for tally in self.sources.values())
         return given >= self._criteria.minimum_requests
 
+    def has_enough_to_pass(self) -> bool:
+        """Whether so many have a verdict: what both versions refuse, and a stall, proves nothing for the candidate."""
+        return self.requests >= self._criteria.minimum_requests
+
     def add(self, counts: Mapping[str, Any], now: float) -> None:
         """Take in the endpoint's counts. Counts that went back are those of an endpoint that was started anew."""
         for source in SOURCES:

@@ -136,13 +136,17 @@ class TrafficShift:
                 self._roll_back(problem.statistic, problem.sentence)
             if begins is None and (followed or now - written > _FOLLOW_SECONDS):
                 begins = now
-            if begins is not None and now - begins >= stage.seconds and self._tally.has_enough():
+            if begins is not None and now - begins >= stage.seconds and self._tally.has_enough_to_pass():
                 return
             self._check_time(now)
 
     def _look(self, tally: Tally, order: RolloutOrder, now: float) -> bool:
-        """Take in the counts; whether every worker follows the present order."""
+        """Take in the counts; whether every worker follows the present order. Raises RolledBack when one cannot."""
         body = self._ask_rollout()
+        for worker in body["workers"]:
+            refused = worker.get("rollout_error")
+            if refused and refused["id"] == self.id:
+                self._roll_back("endpoint_refused", f"the endpoint does not follow it: {refused['message']}")
         tally.add(body["candidates"].get(self._version, {}), now)
         wanted = {"id": self.id, "share_percent": order.share_percent}
         return bool(body["workers"]) and all(worker["rollout"] == wanted for worker in body["workers"])
@@ -207,7 +211,7 @@ class TrafficShift:
         limit = self._declared.maximum_execution_timeout_in_seconds
         if now - self._began <= limit:
             return
-        enough = self._tally is not None and self._tally.has_enough()
+        enough = self._tally is not None and self._tally.has_enough_to_pass()
         minimum = self._declared.auto_rollback_configuration.minimum_requests
         why = "" if enough else f": fewer than the {minimum} requests came that it takes to judge"
         self._roll_back("maximum_execution_timeout_in_seconds", f"it was not over after {limit:g} s{why}")
@@ -218,7 +222,7 @@ class TrafficShift:
         raise RolledBack(
             f"Version {self._version} was taken back ({self._stage}): {sentence.rstrip('.')}. "
             f"Version {self._champion.version} answers every request again.",
-            next_step="No customer's request failed. Mend the cause and deploy again.",
+            next_step="It cost no customer an answer. Mend the cause and deploy again.",
             version=self._version,
             champion=self._champion.version,
             stage=self._stage,

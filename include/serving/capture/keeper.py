@@ -15,9 +15,10 @@ from typing import Any
 
 from include.serving.capture.folder import MEBIBYTE, NoRoom, allocate_segment, list_segments
 from include.serving.capture.recorder import CaptureOff, CaptureSettings, Recorder, read_capture
-from include.serving.counters import CAPTURED, NOT_CAPTURED, Counters, sum_counts
+from include.serving.counters import CAPTURED_IN_ALL, NOT_CAPTURED, Counters
 from include.serving.log import log_event
 from include.serving.model import ServedModel
+from include.serving.totals import read_count, sum_counts
 from include.settings import PROJECT_ROOT
 
 _LOOK_SECONDS = 0.5
@@ -76,7 +77,7 @@ class Capture:
             "state": state,
             "reason": self._off or self._problem,
             "sampling_percentage": settings.initial_sampling_percentage if settings is not None else 0.0,
-            "captured": sum_counts(self._counters.board, CAPTURED),
+            "captured": read_count(self._counters.board, CAPTURED_IN_ALL),
             "not_captured": sum_counts(self._counters.board, NOT_CAPTURED),
         }
 

@@ -13,7 +13,7 @@ import msgspec
 from include.captured import OWN_COLUMNS
 from include.rollout import PROBE_HEADER
 from include.serving.capture.segment import FRAME_BYTES, Segment, SegmentHead, frame_record
-from include.serving.counters import CAPTURED, NOT_CAPTURED, Counters
+from include.serving.counters import CAPTURED, CAPTURED_IN_ALL, NOT_CAPTURED, Counters
 from include.serving.model import ServedModel
 
 Row = tuple[Any, ...]
@@ -73,6 +73,7 @@ class Recorder:
         self._counters = counters
         self._cells = counters.cells
         self._captured = counters.find(CAPTURED, model.version)
+        self._captured_in_all = counters.find(CAPTURED_IN_ALL)
 
     def samples(self, headers: Mapping[bytes, bytes]) -> bool:
         """Whether the request with these headers is to be captured."""
@@ -94,16 +95,17 @@ class Recorder:
 
     def append(self, record: bytes) -> bool:
         """Keep a record: when this returns True, not even a kill of this process loses it."""
+        if not record:
+            return self._lose("not encodable")
         with self._lock:
             segment = self._segment
             if (segment is not None and segment.append(record)) or self._append_to_next(record):
                 self._cells[self._captured] += 1
+                self._cells[self._captured_in_all] += 1
                 return True
             return False
 
     def _append_to_next(self, record: bytes) -> bool:
-        if not record:
-            return self._lose("not encodable")
         if self.spare is None:
             self._wake()
             return self._lose("no segment")

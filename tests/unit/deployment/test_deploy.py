@@ -69,6 +69,7 @@ def test_a_version_is_served_only_when_every_worker_serves_it(tmp_path: Path) ->
     assert switch.serves({**new, "workers": [new, new]}, tmp_path, pointer)
     for other in (old, starting, {**new, "model_dir": "/elsewhere/models/2-other"}):
         assert not switch.serves({**new, "workers": [new, other]}, tmp_path, pointer)
+    assert not switch.serves({**new, "workers": []}, tmp_path, pointer), "nobody said so"
 
 
 def test_the_same_version_again_swaps_nothing_and_records_nothing(

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import psutil
 import pytest
+import yaml
 
 from include.declaration import AutoRollback, Deployment, Pipeline, Rollout, TrafficRouting
 from include.deployment.local.deploy import deploy_version
@@ -177,6 +178,37 @@ def test_a_bad_candidate_is_taken_back_and_no_customer_notices(
     assert customer.answers[-1].version == "1"
     outcome = [record for _, record in list_records(settings, "parcels", "rollout")][-1]
     assert outcome["outcome"] == "rolled back"
+
+
+def test_a_candidate_that_breaks_its_rule_is_taken_back_and_the_champion_answers_instead(
+    settings: Settings,
+    pipeline: Pipeline,
+    champion: Server,
+    candidate: Path,
+    roll: Callable[[Pipeline], RolloutReport],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = candidate / "MLmodel"
+    content = yaml.safe_load(file.read_bytes())
+    content["metadata"]["tollgate"]["prediction_rules"] = [{"name": "never_certain", "maximum": 0.999}]
+    file.write_text(yaml.safe_dump(content))
+    misbehave(monkeypatch, "certain", 12)
+    patient = declare(pipeline, termination_wait_in_seconds=60.0)
+    with ask_all_the_time(champion) as customer:
+        with pytest.raises(RolledBack, match=r"[0-9]+ rule") as caught:
+            roll(patient)
+        check_champion_alone(settings, champion)
+    assert (caught.value.statistic, caught.value.failed > 0) == ("max_failure_rate", True)
+    assert "no customer an answer" in caught.value.next_step
+    versions = [answer.version for answer in customer.answers]
+    assert versions.count("2") <= 12, "what it answered before it broke the rule"
+    assert versions[-1] == "1"
+    record = [record for _, record in list_records(settings, "parcels", "rollout")][-1]
+    assert record["outcome"] == "rolled back"
+    broken = sum(source["outcomes"].get("rule", 0) for source in record["counts"].values())
+    assert broken == record["failed"] > 0
+    counted = champion.read_metrics()["tollgate_prediction_rules_total", "2", "never_certain"]
+    assert counted >= broken, "the endpoint counts on after the last look"
 
 
 def test_the_first_version_has_nobody_to_stand_beside(

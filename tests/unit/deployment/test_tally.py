@@ -38,6 +38,15 @@ def test_what_both_refuse_and_a_stall_that_was_counted_are_no_failures() -> None
     assert judge(count(answered=10, both_refused=500, stall=500)) is None
 
 
+def test_what_says_nothing_about_the_candidate_does_not_let_it_pass() -> None:
+    tally = Tally(CRITERIA, {}, 0.0)
+    tally.add({"customer": count(answered=49, both_refused=500, stall=500)}, 0.1)
+    assert tally.has_enough()
+    assert not tally.has_enough_to_pass()
+    tally.add({"customer": count(answered=50, both_refused=500, stall=500)}, 0.2)
+    assert tally.has_enough_to_pass()
+
+
 def test_a_shift_either_way_is_found_and_can_be_left_unasked() -> None:
     up, down = judge(count(300, 300, 0.3)), judge(count(300, 300, -0.3))
     assert "mean prediction is +0.3" in up.sentence

@@ -7,7 +7,8 @@ import signal
 import time
 
 from include.serving.board import ROWS, Board
-from include.serving.counters import ERRORS, IN_FLIGHT, LATENCY, REQUESTS, UNCOUNTED, Counters, read_series
+from include.serving.counters import ERRORS, IN_FLIGHT, LATENCY, REQUESTS, UNCOUNTED, Counters
+from include.serving.totals import read_series
 
 
 def test_counts_of_all_workers_add_up_and_go_on_after_a_restart() -> None:
@@ -51,7 +52,7 @@ def test_a_name_of_any_length_fits() -> None:
     counters.count(ERRORS, "x" * 5000)
     counters.count(LATENCY, "\x00" * 5000)
     assert ("tollgate_errors", "x" * 60) in read_series(board)
-    assert len(board.list_keys(0)) == 3 - 1
+    assert len(board.get_rows(0).list_keys()) == 3 - 1
 
 
 def test_a_state_is_read_whole_while_another_process_writes_it() -> None:
@@ -77,7 +78,7 @@ def test_a_state_is_read_whole_while_another_process_writes_it() -> None:
 def test_a_worker_that_died_while_writing_is_unknown_until_it_writes_again() -> None:
     board = Board(1)
     board.write_state(0, {"pid": 1})
-    board.cells[1] += 1  # its sequence: odd
+    board.cells[0] += 1  # its sequence: odd
     assert board.read_states() == []
     board.write_state(0, {"pid": 2})
     assert board.read_states() == [{"pid": 2, "accepting": False}]

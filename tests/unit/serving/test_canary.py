@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,13 @@ import pytest
 from include.rollout import PROBE_HEADER, RolloutOrder, place_value
 from include.serving.canary import Canary
 from include.serving.candidate import CandidateClient
+from include.serving.capture.convert import convert_closed
+from include.serving.capture.folder import MEBIBYTE
+from include.serving.prediction_rules import read_rules
 from include.serving.server import bind_file
 from tests.unit.served_models import wait_for
 from tests.unit.serving.local_server import ROW, Local, make_model, score_halves, serve_locally
+from tests.unit.serving.test_capture import make_captured_model, read_rows, serve_captured
 
 GOOD = {"predictions": [0.7], "model_version": "8"}
 
@@ -73,20 +78,25 @@ class StandIn:
         self._listener.close()
 
 
-def write_http(body: Any = GOOD, status: int = 200) -> bytes:
+def write_http(body: Any = GOOD, status: int = 200, rules: bytes = b"") -> bytes:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return b"HTTP/1.1 %d X\r\nx-scoring-path: compiled\r\ncontent-length: %d\r\n\r\n%s" % (
-        status,
-        len(content),
-        content,
-    )
+    told = b"x-prediction-rules: %s\r\n" % rules if rules else b""
+    head = b"HTTP/1.1 %d X\r\nx-scoring-path: compiled\r\n%scontent-length: %d" % (status, told, len(content))
+    return b"%s\r\n\r\n%s" % (head, content)
 
 
 @contextlib.contextmanager
 def stand_beside(
-    tmp_path: Path, reply: Callable[[], bytes] = write_http, share: float = 100, **changes: Any
+    tmp_path: Path,
+    reply: Callable[[], bytes] = write_http,
+    share: float = 100,
+    scores: Callable[[Any], list[float]] = score_halves,
+    rules: tuple[dict[str, Any], ...] = (),
+    **changes: Any,
 ) -> Iterator[tuple[Local, StandIn]]:
-    model = make_model(score_halves, inline_bytes=1 << 14)
+    """``scores`` and ``rules`` are the champion's."""
+    model = make_model(scores, inline_bytes=1 << 14)
+    model = replace(model, rules=read_rules({"prediction_rules": rules}))
     stand_in = StandIn(tmp_path / "candidate.sock", reply)
     try:
         with serve_locally(model) as local:
@@ -136,6 +146,11 @@ def test_the_answer_is_the_candidates_own_names_it_and_is_counted_for_it(tmp_pat
         ]
 
 
+# What the champion's rule refuses, and what the candidate's own did.
+LIKELY = {"name": "likely", "maximum": 0.95}
+TOO_HIGH = {"predictions": [0.99], "model_version": "8"}
+BROKE_OWN_RULE = write_http({"error_code": "PREDICTION_REFUSED"}, 500, b'["never_certain"]')
+
 BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "an error": (lambda: write_http({"error_code": "MODEL_FAILED"}, 500), "error"),
     "overload": (lambda: write_http({}, 429), "error"),
@@ -153,6 +168,10 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "two answers": (lambda: write_http() + write_http({}, 500), "answered"),
     "half an answer": (lambda: write_http()[:-5], "slow"),
     "an endless head": (lambda: b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 1_000_000, "slow"),
+    "an answer that breaks its own rule": (lambda: BROKE_OWN_RULE, "rule"),
+    "an answer that breaks the champion's rule": (lambda: write_http(TOO_HIGH), "rule"),
+    "an error with nonsense about rules": (lambda: write_http({}, 500, b"never_certain"), "error"),
+    "an answer with nonsense about rules": (lambda: write_http(rules=b'["%s"]' % (b'","' * 100_000)), "answered"),
     "silence": (lambda: b"", "gone"),
 }
 
@@ -160,12 +179,13 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
 @pytest.mark.parametrize("name", BAD)
 def test_whatever_the_candidate_does_the_champion_answers(tmp_path: Path, name: str) -> None:
     reply, outcome = BAD[name]
-    with stand_beside(tmp_path, reply, deadline_ms=300.0) as (local, _):
+    with stand_beside(tmp_path, reply, deadline_ms=300.0, rules=(LIKELY,)) as (local, _):
         began = time.monotonic()
         answer = local.ask(body=ROW)
         assert time.monotonic() - began < 5
         assert answer.status == 200
         assert answer.headers["x-model-version"] == answer.body["model_version"]
+        assert "x-prediction-rules" not in answer.headers
         assert answer.body["model_version"] == ("8" if outcome == "answered" else "7")
         assert set(read_outcomes(local)) in ({outcome}, {"stall"} if outcome == "slow" else {outcome})
 
@@ -194,6 +214,82 @@ def test_a_request_that_both_refuse_is_nobodys_failure_and_what_only_the_candida
         stand_in.reply = lambda: write_http({}, 500)
         assert local.ask(body=wrong).status == 400
         assert read_outcomes(local) == {"both_refused": 1, "answered": 1, "error": 1}
+
+
+def fail(_request: Any) -> list[float]:
+    raise ValueError("a made-up failure")
+
+
+@pytest.mark.parametrize(
+    ("scores", "error_code"), [(fail, "MODEL_FAILED"), (lambda _request: [0.99], "PREDICTION_REFUSED")]
+)
+def test_a_request_with_which_the_champion_fails_too_is_not_held_against_the_candidate(
+    tmp_path: Path, scores: Any, error_code: str
+) -> None:
+    with stand_beside(tmp_path, lambda: BROKE_OWN_RULE, scores=scores, rules=(LIKELY,)) as (local, stand_in):
+        for reply in (BROKE_OWN_RULE, write_http({"error_code": "MODEL_FAILED"}, 500), write_http({}, 400)):
+            stand_in.reply = lambda reply=reply: reply  # type: ignore[misc]
+            answer = local.ask(body=ROW)
+            assert (answer.status, answer.body["error_code"], answer.headers["x-model-version"]) == (
+                500,
+                error_code,
+                "7",
+            )
+        assert read_outcomes(local) == {"both_refused": 3}
+        stand_in.reply = write_http
+        assert local.ask(body=ROW).body == GOOD, "it does better"
+        stand_in.reply = lambda: write_http(b"<html>")
+        assert local.ask(body=ROW).status == 500
+        assert read_outcomes(local) == {"both_refused": 3, "answered": 1, "garbled": 1}
+
+
+def count_rules(local: Local) -> dict[tuple[str, ...], float]:
+    """Version and rule to how many answers."""
+    metrics = local.read_metrics()
+    return {key[1:]: count for key, count in metrics.items() if key[0] == "tollgate_prediction_rules_total"}
+
+
+def test_rules_that_a_candidates_answers_broke_are_counted_where_they_are_shown(tmp_path: Path) -> None:
+    clip = {"name": "clipped", "maximum": 0.6, "action": "clip"}
+    with stand_beside(tmp_path, rules=(clip, {**LIKELY, "maximum": 0.55})) as (local, stand_in):
+        stand_in.reply = lambda: BROKE_OWN_RULE
+        assert local.ask(body=ROW).body["model_version"] == "7"
+        assert count_rules(local) == {("8", "never_certain"): 1}
+        stand_in.reply = lambda: write_http(TOO_HIGH)
+        assert local.ask(body=ROW).body["model_version"] == "7"
+        assert count_rules(local) == {("8", "never_certain"): 1, ("8", "likely"): 1}
+        stand_in.reply = lambda: write_http({**GOOD, "predictions": [0.5]}, rules=b'["clipped"]')
+        assert local.ask(body=ROW).body["model_version"] == "8"
+        assert count_rules(local) == {("8", "never_certain"): 1, ("8", "likely"): 1, ("8", "clipped"): 1}
+
+
+def test_the_champions_clip_rule_holds_for_what_the_candidate_answers(tmp_path: Path) -> None:
+    clip = {"name": "clipped", "maximum": 0.6, "action": "clip"}
+    with stand_beside(tmp_path, rules=(clip,)) as (local, stand_in):
+        assert local.ask(body=ROW).body == {"predictions": [0.6], "model_version": "8"}
+        # The candidate's own rule of that name is wider.
+        stand_in.reply = lambda: write_http(TOO_HIGH, rules=b'["clipped"]')
+        reply = local.ask(body=ROW)
+        assert (reply.body, reply.headers["x-model-version"]) == ({"predictions": [0.6], "model_version": "8"}, "8")
+        assert count_rules(local) == {("8", "clipped"): 2}
+        customer = local.ask("/rollout").body["candidates"]["8"]["customer"]
+        assert customer["outcomes"] == {"answered": 2}
+        assert customer["differences"][:2] == [2, pytest.approx(200_000_000)], "of what the customer got"
+
+
+def test_what_is_captured_is_what_the_customer_got(tmp_path: Path) -> None:
+    model = replace(make_captured_model(), rules=read_rules({"prediction_rules": [{**LIKELY, "action": "clip"}]}))
+    stand_in = StandIn(tmp_path / "candidate.sock", lambda: write_http(TOO_HIGH))
+    with serve_captured(tmp_path / "captured", model) as local:
+        assert local.endpoint.serving is not None
+        client = CandidateClient(tmp_path / "candidate.sock")
+        local.endpoint.canary = Canary(order_share(100), local.endpoint.serving, client, local.endpoint.counters)
+        reply = local.ask(body=ROW)
+        assert "x-captured" in reply.headers
+        assert reply.body["predictions"] == [0.95]
+    stand_in.stop()
+    convert_closed(tmp_path / "captured", 8 * MEBIBYTE)
+    assert [(row["model_version"], row["prediction"]) for row in read_rows(tmp_path / "captured")] == [("8", 0.95)]
 
 
 def test_requests_that_wait_through_one_stall_are_one_failure(tmp_path: Path) -> None:

@@ -22,8 +22,10 @@ from include.serving.capture.folder import MEBIBYTE, NoRoom, allocate_segment, l
 from include.serving.capture.keeper import Capture
 from include.serving.capture.recorder import Recorder, read_capture
 from include.serving.capture.segment import SegmentHead, frame_record, read_segment
-from include.serving.counters import Counters
+from include.serving.counters import CAPTURED, NOT_CAPTURED, SWAPS, Counters
 from include.serving.schema import read_schema
+from include.serving.totals import read_count
+from include.serving.versions import VERSIONS
 from include.settings import PROJECT_ROOT
 from tests.unit.served_models import wait_for
 from tests.unit.serving.local_server import REQUEST, ROW, Local, make_model, score_halves, serve_locally
@@ -125,6 +127,16 @@ def test_a_share_of_the_requests_is_chosen_at_random(tmp_path: Path) -> None:
     assert 50 < told < 130
 
 
+def test_what_was_captured_of_a_version_long_gone_still_counts(tmp_path: Path) -> None:
+    with serve_captured(tmp_path / "c") as local:
+        assert "x-captured" in local.ask(body=ROW).headers
+        local.endpoint.take(replace(make_captured_model(), version="8"), None)
+        for number in range(VERSIONS):
+            local.endpoint.counters.count(SWAPS, f"later-{number}")
+        assert ("tollgate_captured_total", "7") not in local.read_metrics()
+        assert local.ask("/version").body["capture"]["captured"] == 1
+
+
 @pytest.mark.parametrize(
     "capture, reason",
     [
@@ -186,9 +198,16 @@ def test_a_request_that_no_segment_can_hold_is_answered_and_uses_none_up(tmp_pat
 
 def test_a_text_that_utf_8_cannot_spell_is_answered_and_counted(tmp_path: Path) -> None:
     model = make_captured_model()
-    recorder = Recorder(model, read_capture(model.metadata), Counters(Board()), lambda: None)
-    assert recorder.encode(b"x", [(1.0, "\ud800", None)], [0.5]) == b""
-    assert recorder.append(b"") is False
+    counters = Counters(Board())
+    recorder = Recorder(model, read_capture(model.metadata), counters, lambda: None)
+    unspeakable = recorder.encode(b"x", [(1.0, "\ud800", None)], [0.5])
+    assert unspeakable == b""
+    assert recorder.append(unspeakable) is False
+    recorder.spare = allocate_segment(tmp_path / "c", 65536, MOST)
+    assert recorder.append(recorder.encode(b"x", [(1.0, "AA", None)], [0.5])) is True
+    assert recorder.append(unspeakable) is False, "with a segment open too"
+    assert read_count(counters.board, NOT_CAPTURED, "not encodable") == 2
+    assert read_count(counters.board, CAPTURED, "7") == 1
 
 
 def test_a_torn_record_and_what_follows_is_left_out_and_what_precedes_is_kept(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,11 @@ from include.rollout import (
     shorten_path,
     write_rollout,
 )
+from include.serving.board import VERSION_ROWS
+from include.serving.counters import RULES
 from include.serving.follow import Endpoint
 from include.serving.follow_rollout import look_at_rollout
+from include.serving.rollout_page import describe_rollout
 from include.serving.server import bind_file
 from tests.unit.serving.local_server import make_model, score_halves
 from tests.unit.serving.test_canary import order_share
@@ -93,11 +97,56 @@ def test_an_order_beside_another_champion_or_elsewhere_is_not_followed(
     assert not follows(endpoint, folder)
 
 
+def test_an_order_whose_requests_could_not_be_counted_is_refused_and_said_once(
+    endpoint: Endpoint, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(VERSION_ROWS):
+        endpoint.counters.count(RULES, "8", f"rule_{number}")
+    write_rollout(folder, order_share(10))
+    for _ in range(3):
+        assert not follows(endpoint, folder)
+    (worker,) = describe_rollout(endpoint)["workers"]
+    assert worker["rollout_error"]["id"] == "a-secret"
+    assert "no row left" in worker["rollout_error"]["message"]
+    assert capsys.readouterr().out.count("rollout_refused") == 1
+    write_rollout(folder, order_share(10, id="another", version="9"))
+    assert follows(endpoint, folder)
+    assert describe_rollout(endpoint)["workers"][0]["rollout_error"] is None
+    write_rollout(folder, order_share(10, id="another", socket="../elsewhere.sock"))
+    assert not follows(endpoint, folder)
+    assert "outside" in describe_rollout(endpoint)["workers"][0]["rollout_error"]["message"]
+    remove_rollout(folder)
+    assert not follows(endpoint, folder)
+    assert describe_rollout(endpoint)["workers"][0]["rollout_error"] is None
+
+
 def test_an_order_ends_when_another_model_is_swapped_in(endpoint: Endpoint, folder: Path) -> None:
     write_rollout(folder, order_share(10))
     assert follows(endpoint, folder)
     endpoint.take(make_model(score_halves, version="8"), None)
     assert not follows(endpoint, folder)
+
+
+def test_two_threads_that_tell_what_they_changed_do_so_one_after_the_other(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing = 0
+    most = 0
+
+    def write(_slot: int, _state: dict[str, Any]) -> None:
+        nonlocal writing, most
+        writing += 1
+        most = max(most, writing)
+        time.sleep(0.02)
+        writing -= 1
+
+    monkeypatch.setattr(endpoint.board, "write_state", write)
+    threads = [threading.Thread(target=endpoint.announce) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"id": 1}', b"[" * 100_000, b"\xff"])

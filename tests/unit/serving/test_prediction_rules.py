@@ -15,7 +15,15 @@ from include.deployment.local.replay import StoredRows, clip_scores
 from include.errors import ModelUnusable
 from include.scoring.scorer import Scorer
 from include.serving.model import load_model
-from include.serving.prediction_rules import NOT_FINITE, PredictionRules, RuleBroken, find_broken, read_rules
+from include.serving.prediction_rules import (
+    NOT_FINITE,
+    PredictionRules,
+    RuleBroken,
+    enforce_rules,
+    read_names,
+    read_rules,
+    write_names,
+)
 from tests.unit.served_models import make_requests, save_compiled, save_model
 from tests.unit.serving.local_server import ROW, make_model, serve_locally
 
@@ -51,7 +59,6 @@ def test_rules_hold_in_their_order_so_a_later_one_sees_what_was_clipped() -> Non
 @pytest.mark.parametrize(
     "predictions, broken",
     [
-        ([0.5], None),
         ([0.5, math.nan], NOT_FINITE),
         ([math.nan, 0.05], NOT_FINITE),
         ([math.inf], NOT_FINITE),
@@ -61,15 +68,37 @@ def test_rules_hold_in_their_order_so_a_later_one_sees_what_was_clipped() -> Non
         ([0.05, 0.75], "refused"),
     ],
 )
-def test_the_first_broken_rule_is_named_and_a_broken_number_always_is_one(
-    predictions: list[float], broken: str | None
+def test_of_another_processs_answer_the_first_broken_rule_is_named_and_a_broken_number_always_is_one(
+    predictions: list[float], broken: str
 ) -> None:
-    assert find_broken(predictions, make_rules(REFUSE, CHAMPION)) == broken
-    assert find_broken(predictions, make_rules()) == (NOT_FINITE if broken == NOT_FINITE else None)
+    with pytest.raises(RuleBroken) as caught:
+        enforce_rules(predictions, make_rules(REFUSE, CHAMPION))
+    assert caught.value.rule == broken
+    if broken == NOT_FINITE:
+        with pytest.raises(RuleBroken, match=NOT_FINITE):
+            enforce_rules(predictions, make_rules())
 
 
-def test_what_is_clipped_is_not_broken() -> None:
-    assert find_broken([0.05, 0.95], make_rules(CLIP)) is None
+def test_another_processs_answer_is_clipped_as_an_own_one_is() -> None:
+    assert enforce_rules([0.5], make_rules(REFUSE, CHAMPION)) == ([0.5], ())
+    assert enforce_rules([0.05, 0.95], make_rules(CLIP)) == ([0.2, 0.8], ("clipped",))
+
+
+@pytest.mark.parametrize("names", [("never_certain",), ("a", "b"), ("é ☃", "line\r\nbreak: x", '"', "")])
+def test_names_of_rules_pass_through_a_header(names: tuple[str, ...]) -> None:
+    value = write_names(names)
+    assert value.isascii()
+    assert not {10, 13} & set(value)
+    assert read_names(value) == names
+
+
+@pytest.mark.parametrize("value", [b"", b"never_certain", b"[1]", b"{}", b"\xff", b"[" * 100_000, b'["\\ud800"]'])
+def test_what_names_no_rules_names_none(value: bytes) -> None:
+    assert read_names(value) == ()
+
+
+def test_names_without_end_are_cut() -> None:
+    assert len(read_names(write_names([f"{number}" for number in range(100_000)]))) == 64
 
 
 @pytest.mark.parametrize("inline_bytes", [0, 1 << 14], ids=["thread", "inline"])
@@ -110,6 +139,18 @@ def test_a_clipped_answer_is_given_counted_and_described() -> None:
     assert predictions["properties"]["predictions"]["items"] == {"type": "number", "minimum": 0.2, "maximum": 0.8}
     assert "from 0.2 to 0.8" in page
     assert "moved to the bound" in page
+
+
+def test_only_a_candidates_process_tells_in_its_headers_which_rules_moved_or_refused_an_answer() -> None:
+    with serve_locally(make_guarded(0.9, CLIP)) as local:
+        assert "x-prediction-rules" not in local.ask(body=ROW).headers
+        local.endpoint.is_candidate = True
+        assert local.ask(body=ROW).headers["x-prediction-rules"] == '["clipped"]'
+        local.endpoint.take(make_guarded(0.9, REFUSE), None)
+        refused = local.ask(body=ROW)
+        assert (refused.status, refused.headers["x-prediction-rules"]) == (500, '["refused"]')
+        local.endpoint.take(make_guarded(0.5, CLIP, REFUSE), None)
+        assert "x-prediction-rules" not in local.ask(body=ROW).headers
 
 
 def test_another_versions_rules_and_counts_are_its_own() -> None:

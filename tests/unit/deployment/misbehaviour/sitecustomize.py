@@ -35,6 +35,8 @@ def _misbehave(how: str, after: int) -> None:
             return [0.5 * p + 0.5 for p in predictions]
         if how == "nonsense":
             return [7.5 for _ in predictions]
+        if how == "certain":
+            return [1.0 for _ in predictions]
         if how == "nan":
             return [float("nan") for _ in predictions]
         if how == "rows":
