@@ -11,6 +11,7 @@ import pytest
 
 from include.console.evidence import find_features_docs
 from include.contracts import RunIdentity, TrainingSet, Window
+from include.data.trainings import read_claims
 from include.data.window import choose_window
 from include.declaration import Pipeline
 from include.errors import GateBlocked, SuiteInvalid
@@ -24,6 +25,7 @@ from include.steps.train import (
     gate_features,
     make_tags,
     open_training,
+    settle_claim,
 )
 from include.tracking.entries import read_tags
 from include.training.dataset import prepare_training_set
@@ -126,6 +128,23 @@ def test_where_no_candidate_has_a_figure_the_blessing_says_so_and_refuses(tracke
         "linear": {True},
         "naive": {True},
     }
+
+
+def test_how_a_training_ended_is_said_of_its_claim(settings: Settings, tmp_path: Path) -> None:
+    pipeline = write_pipeline(settings, "ended")
+    publish_month(settings, pipeline, "2013-01", tmp_path)
+    who = identify(pipeline, "close_run", run="manual__2013-02-01T00:00:00+00:00")
+    claimed_by = f"{who.dag_id}/{who.run_id}"
+    window = choose_window(settings, pipeline, "2013-01", claimed_by)
+    assert isinstance(window, Window)
+    settle_claim(settings, pipeline, who, "Column hour is empty.")
+    (claim,) = read_claims(settings, pipeline.name).values()
+    url = "http://127.0.0.1:8080/dags/ended.train_model/runs/manual__2013-02-01T00%3A00%3A00%2B00%3A00"
+    facts = {"by": claimed_by, "reason": "Column hour is empty.", "window_digest": window.digest, "run_url": url}
+    assert claim["stop"].items() >= facts.items()
+    settle_claim(settings, pipeline, who, "")
+    (claim,) = read_claims(settings, pipeline.name).values()
+    assert claim["stop"] is None
 
 
 def test_the_training_run_leads_to_the_data_docs_of_each_partition(tracked: Settings, tmp_path: Path) -> None:
