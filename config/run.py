@@ -81,7 +81,7 @@ def _list_failures(steps: Sequence[Step]) -> list[str]:
     failures = [f"{step.partition}: {step.outcome}. {step.why}" for step in steps if step.outcome in UNDECIDED]
     for step in steps:
         broken = step.what.startswith("broken")
-        if broken and step.outcome in ("published", "training", "blessed", "deployed", "refused"):
+        if broken and step.outcome not in ("blocked", *UNDECIDED):
             failures.append(f"{step.partition}: the broken file was {step.outcome} instead of blocked.")
         if not broken and step.outcome == "blocked":
             failures.append(f"{step.partition}: a good file was blocked: {step.why}")

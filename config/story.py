@@ -24,7 +24,9 @@ from include.console.history import HistoryRow, read_history
 from include.declaration import Pipeline
 from include.declaration.loader import load_pipelines
 
-FINAL = ("blocked", "refused", "too slow", "rolled back", "deployed")
+FINAL = ("blocked", "stopped", "refused", "too slow", "rolled back", "deployed")
+# Nothing more comes of these by itself. While this story plays, the runs say more: a person's no, or a failed task.
+_OVER = (*FINAL, "not deployed")
 UNDECIDED = ("stopped", "waited too long")
 Progress = Callable[[str], None]
 _STEP_SECONDS = 900.0
@@ -35,7 +37,10 @@ _NOTICE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Step:
-    """One refresh and what became of it; ``outcome`` is that of its ``row`` of the history, or one of UNDECIDED."""
+    """One refresh and what became of it; ``outcome`` is that of its ``row`` of the history, or one of UNDECIDED.
+
+    A training that was stopped, whenever that was, is no verdict.
+    """
 
     partition: str
     what: str
@@ -85,7 +90,10 @@ def _follow(
     with file.open("rb") as content:
         fingerprint = hashlib.file_digest(content, "sha256").hexdigest()
     row = _find_row(site, pipeline, partition, fingerprint)
-    if row is not None and row.outcome in FINAL:
+    if row is not None and row.outcome == "stopped":
+        progress("stopped before")
+        return row.outcome, f"{row.why} Trigger {pipeline.name}.train_model to try again.", row
+    if row is not None and row.outcome in _OVER:
         progress("judged before")
         return row.outcome, row.why, row
     since = datetime.now(UTC).isoformat()
@@ -111,6 +119,8 @@ def _follow(
         if time.monotonic() - busy_at > patience:
             failed = [run for run in runs if run["state"] == "failed" and str(run["queued_at"] or "") >= since]
             why = _describe_failures(api, failed)
+            if not why and row is not None and row.outcome == "training":
+                why = f"nobody works on its training any more, {row.training}"
             if not why and row is not None:
                 # From an earlier story: whatever it waited for is over (a later version was deployed, say).
                 return row.outcome, row.why, row

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import DAG, Param, PartitionedAssetTimetable, get_current_context, task
+from airflow.sdk import DAG, Param, PartitionedAssetTimetable, TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.contracts import Deployment, ModelVersion, pack, unpack
@@ -23,6 +23,7 @@ from tollgate_deadlines import make_deadline
 from tollgate_defaults import make_default_arguments, make_rollout_arguments
 from tollgate_links import identify_run
 from tollgate_messages import describe_deployment, describe_not_deployed
+from tollgate_reasons import leave_reason, leave_reasons, read_reason, read_states
 
 
 def give_reason(version: ModelVersion, approval: str) -> str:
@@ -30,36 +31,42 @@ def give_reason(version: ModelVersion, approval: str) -> str:
     return f"Blessed for {version.partition}. {approval}".strip()
 
 
+def list_offered(context: Any) -> list[ModelVersion]:
+    """The versions whose registration triggered this run; none when a person did."""
+    return [
+        unpack(ModelVersion, event.extra["version"])
+        for events in (context.get("triggering_asset_events") or {}).values()
+        for event in events
+        if "version" in (event.extra or {})
+    ]
+
+
 def build_deploy_model(pipeline: Pipeline) -> DAG:
     """The DAG of one pipeline."""
     endpoint = endpoint_asset(pipeline.name)
 
     @task
+    @leave_reasons
     def choose_version() -> dict[str, Any]:
-        from include.steps.deploy import choose_version
+        from include.steps.deploy import choose_version, note_overtaken
 
-        context = get_current_context()
-        versions = [
-            event.extra["version"]
-            for events in (context.get("triggering_asset_events") or {}).values()
-            for event in events
-            if "version" in (event.extra or {})
-        ]
-        asked = context["params"].get("version")
-        chosen = choose_version(
-            load_settings(), pipeline, asked, [unpack(ModelVersion, version) for version in versions]
-        )
+        context, settings = get_current_context(), load_settings()
+        offered = list_offered(context)
+        chosen = choose_version(settings, pipeline, context["params"].get("version"), offered)
+        note_overtaken(settings, pipeline, offered, chosen, identify_run(context))
         if isinstance(chosen, str):
             raise AirflowSkipException(chosen)
         return pack(chosen)
 
     @task
+    @leave_reasons
     def try_in_sandbox(version: dict[str, Any]) -> dict[str, Any]:
         from include.steps.deploy import try_in_sandbox
 
         return pack(try_in_sandbox(load_settings(), pipeline, unpack(ModelVersion, version)))
 
     @task
+    @leave_reasons
     def measure_latency(version: dict[str, Any]) -> dict[str, Any]:
         from include.steps.deploy import measure_latency
 
@@ -71,11 +78,13 @@ def build_deploy_model(pipeline: Pipeline) -> DAG:
         chosen = unpack(ModelVersion, version)
         approved, sentence = read_decision(answer)
         if not approved:
+            leave_reason(sentence)
             post_mail(describe_not_deployed(pipeline, chosen.version, sentence, get_current_context()))
             raise AirflowSkipException(f"not deployed: {sentence}")
         return sentence
 
     @task(**make_rollout_arguments(pipeline))
+    @leave_reasons
     def shift_traffic(version: dict[str, Any], approval: str = "") -> dict[str, Any]:
         from include.steps.deploy import shift_traffic
 
@@ -83,6 +92,7 @@ def build_deploy_model(pipeline: Pipeline) -> DAG:
         return pack(shift_traffic(load_settings(), pipeline, chosen, identity, give_reason(chosen, approval)))
 
     @task(outlets=[endpoint])
+    @leave_reasons
     def deploy_champion(version: dict[str, Any], approval: str = "") -> dict[str, Any]:
         from include.steps.deploy import deploy_champion
 
@@ -93,6 +103,20 @@ def build_deploy_model(pipeline: Pipeline) -> DAG:
         context["outlet_events"][endpoint].extra = {"deployment": pack(deployment)}
         post_mail(describe_deployment(pipeline, deployment, context))
         return pack(deployment)
+
+    @task(trigger_rule=TriggerRule.ALL_DONE)
+    def close_deployment() -> None:
+        from include.steps.deploy import note_not_deployed
+
+        context = get_current_context()
+        states = read_states(context)
+        # A version that was passed over has its reason already.
+        if states.get("deploy_champion") == "success" or states.get("choose_version") == "skipped":
+            return
+        chosen = context["ti"].xcom_pull(task_ids="choose_version")
+        reason = read_reason(context) or "Its run was ended before it was live."
+        for version in [unpack(ModelVersion, chosen)] if chosen else list_offered(context):
+            note_not_deployed(load_settings(), pipeline, version, identify_run(context), reason)
 
     with DAG(
         f"{pipeline.name}.deploy_model",
@@ -119,12 +143,18 @@ def build_deploy_model(pipeline: Pipeline) -> DAG:
         tried >> measured
         if pipeline.deployment.approval is None:
             shifted = shift_traffic(version)
-            measured >> shifted >> deploy_champion(version)
+            deployed = deploy_champion(version)
+            measured >> shifted >> deployed
         else:
             asked = build_approval(pipeline, pipeline.deployment.approval)
             measured >> asked
             decision = apply_decision(version, asked.output)
-            shift_traffic(version, decision) >> deploy_champion(version, decision)
+            shifted = shift_traffic(version, decision)
+            deployed = deploy_champion(version, decision)
+            shifted >> deployed
+        # A teardown runs whatever happened before it and does not decide the run's state. It has no setup: what is
+        # cleared would have the setup run again as well.
+        deployed >> close_deployment().as_teardown()
     return dag
 
 

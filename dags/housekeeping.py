@@ -1,9 +1,9 @@
 """housekeeping: what no pipeline's run does, for the whole system, every five minutes.
 
-Sends the mails that wait, closes the MLflow runs of DAG runs that are over, frees the arrivals that such runs had
-claimed, removes work files that were not used for a week, and makes registry, pointer and endpoint agree again where
-they do not. Every task says what it did in its log. The tasks do not
-wait for each other, and what one could not do is done by the next run.
+Sends the mails that wait, closes the MLflow runs of DAG runs that are over, frees what such runs had claimed, removes
+work files that were not used for a week, and makes registry, pointer and endpoint agree again where they do not. Every
+task says what it did in its log. The tasks do not wait for each other, and what one could not do is done by the next
+run.
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ def close_runs() -> str:
 
 @task
 def lift_claims() -> str:
-    """Arrivals that were claimed by DAG runs that are over."""
-    from include.steps.housekeeping import lift_stale_claims
+    """Arrivals, and windows to train on, that were claimed by DAG runs that are over."""
+    from include.steps.housekeeping import lift_stale_claims, note_dead_trainings
 
-    return lift_stale_claims(load_settings(), is_alive)
+    settings = load_settings()
+    told = [lift_stale_claims(settings, is_alive), note_dead_trainings(settings, is_alive)]
+    return " ".join(dict.fromkeys(told))  # nothing to do is said once
 
 
 @task

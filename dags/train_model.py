@@ -23,6 +23,7 @@ from tollgate_defaults import make_default_arguments, make_training_arguments
 from tollgate_gate_messages import describe_features_warning
 from tollgate_links import identify_run
 from tollgate_messages import describe_refusal
+from tollgate_reasons import leave_reasons, read_reason
 from tollgate_runs import asked_by_hand
 
 
@@ -38,24 +39,34 @@ def build_train_model(pipeline: Pipeline) -> DAG:
         context, settings = get_current_context(), load_settings()
         run = context["dag_run"]
         partition = run.partition_key or context["params"].get("partition") or newest_partition(settings, pipeline)
-        chosen = choose_window(settings, pipeline, partition, f"{run.dag_id}/{run.run_id}", by_hand=asked_by_hand(run))
+        chosen = choose_window(
+            settings,
+            pipeline,
+            partition,
+            f"{run.dag_id}/{run.run_id}",
+            by_hand=asked_by_hand(run),
+            asked_at=run.run_after,
+        )
         if isinstance(chosen, Superseded):
             raise AirflowSkipException(f"superseded by {chosen.by}: {chosen.reason}")
         return pack(chosen)
 
     @task
+    @leave_reasons
     def open_run(window: dict[str, Any]) -> str:
         from include.steps.train import open_training
 
         return open_training(load_settings(), pipeline, unpack(Window, window), identify_run(get_current_context()))
 
     @task(**make_training_arguments(pipeline))
+    @leave_reasons
     def prepare_training_set(window: dict[str, Any]) -> dict[str, Any]:
         from include.training.dataset import prepare_training_set
 
         return pack(prepare_training_set(load_settings(), pipeline, unpack(Window, window)))
 
     @task
+    @leave_reasons
     def gate_features(training_set: dict[str, Any], parent_run_id: str) -> dict[str, Any]:
         from include.steps.train import gate_features
 
@@ -66,6 +77,7 @@ def build_train_model(pipeline: Pipeline) -> DAG:
         return pack(report)
 
     @task(map_index_template="{{ task.op_kwargs['candidate'] }}", **make_training_arguments(pipeline))
+    @leave_reasons
     def fit_candidate(candidate: str, training_set: dict[str, Any], parent_run_id: str) -> dict[str, Any]:
         from include.steps.train import fit_one
 
@@ -76,6 +88,7 @@ def build_train_model(pipeline: Pipeline) -> DAG:
         return pack(trained)
 
     @task
+    @leave_reasons
     def bless_best(training_set: dict[str, Any], trained: Any, parent_run_id: str) -> dict[str, Any]:
         from include.steps.train import bless_best
 
@@ -95,6 +108,7 @@ def build_train_model(pipeline: Pipeline) -> DAG:
         return pack(blessing)
 
     @task(outlets=[candidate])
+    @leave_reasons
     def register_model(blessing: dict[str, Any], training_set: dict[str, Any]) -> dict[str, Any]:
         from include.steps.train import register_blessed
 
@@ -109,14 +123,17 @@ def build_train_model(pipeline: Pipeline) -> DAG:
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
     def close_run() -> None:
-        from include.steps.train import finish_training
+        from include.steps.train import finish_training, settle_claim
 
-        context = get_current_context()
+        context, settings = get_current_context(), load_settings()
         parent_run_id = context["ti"].xcom_pull(task_ids="open_run")
         if not parent_run_id:
             raise AirflowSkipException("no run was opened")
         succeeded = context["ti"].xcom_pull(task_ids="bless_best") is not None
-        finish_training(load_settings(), pipeline, parent_run_id, succeeded)
+        stopped_because = read_reason(context) or ("" if succeeded else "Its run was ended before it had a verdict.")
+        # Before MLflow, which may be what stopped it.
+        settle_claim(settings, pipeline, identify_run(context), stopped_because)
+        finish_training(settings, pipeline, parent_run_id, succeeded)
 
     with DAG(
         f"{pipeline.name}.train_model",

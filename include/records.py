@@ -1,8 +1,9 @@
 """The ledger: one JSON document per thing that happened, written once and whole, readable without any database.
 
 ``records/<pipeline>/<kind>/<key>.json``. Kinds in use: ``refresh`` (partition@fingerprint), ``training`` (window
-digest), ``features`` (gate report), ``blessing`` (MLflow run id), ``latency``, ``rollout``, ``deployment`` and
-``mending`` (timestamped), ``left`` (version number), ``disagreement`` (the present one).
+digest), ``stopped`` (as its training), ``features`` (gate report), ``blessing`` (MLflow run id), ``latency``,
+``not_deployed``, ``rollout``, ``deployment`` and ``mending`` (timestamped), ``left`` (version number),
+``disagreement`` (the present one).
 """
 
 from __future__ import annotations

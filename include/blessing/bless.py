@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from include.blessing.checks import check_calibration, check_change, check_rows, check_rules, check_value
+from include.blessing.checks import check_calibration, check_change, check_primary, check_rows, check_rules, check_value
 from include.blessing.rows import ScoredRows, find_difference, read_scored_rows
 from include.blessing.slices import check_slice
 from include.contracts import Blessing, Check, GateReport, TrainedModel, TrainingSet
@@ -65,6 +65,8 @@ def bless_candidate(
     checks = check_rows(training_set, rows)
     for metric, threshold in rules.value.items():
         checks += check_value(metric, threshold, rows, candidate, training_set.partition)
+    if rules.primary_metric not in rules.value:
+        checks += check_primary(rules.primary_metric, rows, candidate)
     change, champion = _compare(pipeline, training_set, rows, champion_version, champion_predictions)
     checks.append(change)
     for piece in rules.slices:

@@ -71,6 +71,12 @@ def check_value(
     return checks
 
 
+def check_primary(metric: str, rows: ScoredRows, candidate: TrainedModel) -> list[Check]:
+    """The metric that chose the candidate must have a value, also where no bound is declared for it."""
+    observed, problem = _recompute(metric, rows, candidate)
+    return [] if problem is None else [_error(metric, "value", problem, observed)]
+
+
 def check_change(
     change: Change, candidate: ScoredRows, champion: ScoredRows, version: str, partition: str, seed: int
 ) -> Check:

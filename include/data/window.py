@@ -6,6 +6,10 @@ out the newest partition, so one training covers all that landed together; the c
 Who asks by hand gets a training, also of what was trained on before: the code may have changed, or the last training
 failed. For an older partition that the person names it uses the window that ended there. Its candidates are then judged
 on rows that a newer champion has seen in its training, so what is blessed all the same is no worse than it looks.
+
+Everybody else gets one unless the last word on the full window is a training of these very versions: after A, B and A
+again, customers would keep a model of the withdrawn B. A training that was stopped covers only the runs that stood in
+line with it: one that is asked for later may find its cause mended.
 """
 
 from __future__ import annotations
@@ -13,17 +17,18 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
 from include.contracts import PartitionRef, Window
 from include.data.names import check_partition, landing_folder
 from include.data.publish import list_partitions, list_versions
+from include.data.trainings import CLAIM, lift_stop, read_claims
 from include.declaration import Pipeline
 from include.errors import RefreshMissing
-from include.records import create_record, list_records, read_record
+from include.records import create_record, read_record
 from include.settings import Settings
-
-_CLAIM = "training"
 
 
 @dataclass(frozen=True)
@@ -38,15 +43,6 @@ def digest_window(partitions: tuple[PartitionRef, ...]) -> str:
     """16 hex digits that name these exact versions of these partitions."""
     pairs = [(ref.partition, ref.version) for ref in partitions]
     return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:16]
-
-
-def read_claims(settings: Settings, pipeline: Pipeline) -> dict[str, dict[str, Any]]:
-    """Claims by name, oldest first: ``claimed_by``, ``key`` (newest partition), ``partitions`` (→ version), ``digest``.
-
-    The name is the window's digest; of a repeated training by hand, the digest, "+" and a digest of who asked.
-    """
-    claims = list_records(settings, pipeline.name, _CLAIM)
-    return {name: {**claim, "digest": name.partition("+")[0]} for name, claim in claims}
 
 
 def _missing(settings: Settings, pipeline: Pipeline, partition: str, what: str) -> RefreshMissing:
@@ -94,50 +90,78 @@ def _claimed_window(settings: Settings, pipeline: Pipeline, claim: dict[str, Any
 
 
 def _find_cover(
-    claims: dict[str, dict[str, Any]], window: Window, asked: PartitionRef, newest: PartitionRef
+    claims: dict[str, dict[str, Any]],
+    window: Window,
+    asked: PartitionRef,
+    newest: PartitionRef,
+    asked_at: datetime | None,
 ) -> Superseded | None:
     """Who trains on ``asked`` in this run's place, if anybody does or will."""
-    same = claims.get(window.digest)
-    if same is not None:
-        return Superseded(str(same["key"]), f"already trained on exactly these versions by {same['claimed_by']}")
-    if asked.partition == newest.partition:
-        return None
-
     # A training by hand that ended at an older partition stands for no other.
     full = [claim for claim in claims.values() if not claim.get("ended_early")]
+    # The latest claims only: after A, B and A again, the training that used A long ago is not the last word.
+    same = list(takewhile(lambda claim: claim["digest"] == window.digest, reversed(full)))
+    for claim in same:
+        if claim["stop"] is None:
+            return Superseded(str(claim["key"]), f"already trained on exactly these versions by {claim['claimed_by']}")
+    if same:
+        return _stand_in_line(same[0], asked_at)
+    if asked.partition == newest.partition:
+        return None
     if not any(_uses(claim, newest) for claim in full):
         return Superseded(newest.partition, f"{newest.partition} is validated and will train on all of them")
-    # The latest claim only: after A, B and A again, the training that used A long ago is not the last word.
     latest = full[-1]
     if _uses(latest, asked):
         return Superseded(str(latest["key"]), f"the training of {latest['key']} by {latest['claimed_by']} used it")
     return None
 
 
+def _stand_in_line(claim: dict[str, Any], asked_at: datetime | None) -> Superseded | None:
+    """Every training of the window was stopped, last that of ``claim``. What landed together would else fail, and be
+    mailed, once for each partition."""
+    stop = claim["stop"]
+    if asked_at is None or asked_at > datetime.fromisoformat(stop["recorded_at"]):
+        return None
+    told = f"its training by {claim['claimed_by']} was stopped ({stop['reason'].rstrip('.')}); trigger one to try again"
+    return Superseded(str(claim["key"]), told)
+
+
 def _uses(claim: dict[str, Any], ref: PartitionRef) -> bool:
     return bool(claim["partitions"].get(ref.partition) == ref.version)
 
 
+def _name_again(digest: str, what_for: str) -> str:
+    return f"{digest}+{hashlib.sha256(what_for.encode()).hexdigest()[:16]}"
+
+
 def choose_window(
-    settings: Settings, pipeline: Pipeline, partition: str, claimed_by: str, *, by_hand: bool = False
+    settings: Settings,
+    pipeline: Pipeline,
+    partition: str,
+    claimed_by: str,
+    *,
+    by_hand: bool = False,
+    asked_at: datetime | None = None,
 ) -> Window | Superseded:
     """Claim the current window for the run ``claimed_by`` of ``partition``, or say whose training covers it.
 
     A run that has a claim gets the same window again, whatever was published since: a retry continues its training.
     Of several runs that ask for the same window at once exactly one gets it; each ``by_hand`` gets the window that ends
-    with its ``partition``. Raises PartitionNameError for an unusable name, RefreshMissing (retryable) when
-    ``partition`` is not published.
+    with its ``partition``. A run ``asked_at`` a time before a training of its window was stopped does not repeat that.
+    Raises PartitionNameError for an unusable name, RefreshMissing (retryable) when ``partition`` is not published.
     """
     check_partition(pipeline, partition)
-    claims = read_claims(settings, pipeline)
+    claims = read_claims(settings, pipeline.name)
     for claim in claims.values():
         if claim["claimed_by"] == claimed_by:
+            lift_stop(settings, pipeline.name, claimed_by)
             return _claimed_window(settings, pipeline, claim)
     published = {ref.partition: ref for ref in list_partitions(settings, pipeline)}
     window = _current_window(settings, pipeline, last=partition if by_hand else None)
     if window is None or partition not in published:
         raise _missing(settings, pipeline, partition, "it is not published")
-    covered = None if by_hand else _find_cover(claims, window, published[partition], window.partitions[-1])
+    newest = window.partitions[-1]
+    covered = None if by_hand else _find_cover(claims, window, published[partition], newest, asked_at)
     if covered is not None:
         return covered
     claim = {
@@ -147,13 +171,15 @@ def choose_window(
         "ended_early": window.key != list(published)[-1],
         "partitions": {ref.partition: ref.version for ref in window.partitions},
     }
-    if create_record(settings, pipeline.name, _CLAIM, window.digest, claim):
+    # Named after the claim that it follows, so that of several runs still exactly one gets it.
+    before = [name for name, known in claims.items() if known["digest"] == window.digest]
+    name = _name_again(window.digest, before[-1]) if before and not by_hand else window.digest
+    if create_record(settings, pipeline.name, CLAIM, name, claim):
         return window
-    winner = read_record(settings, pipeline.name, _CLAIM, window.digest) or claim
+    winner = read_record(settings, pipeline.name, CLAIM, name) or claim
     if winner["claimed_by"] == claimed_by:
         return window
     if by_hand:
-        name = f"{window.digest}+{hashlib.sha256(claimed_by.encode()).hexdigest()[:16]}"
-        create_record(settings, pipeline.name, _CLAIM, name, claim)
+        create_record(settings, pipeline.name, CLAIM, _name_again(window.digest, claimed_by), claim)
         return window
     return Superseded(str(winner["key"]), f"already trained on exactly these versions by {winner['claimed_by']}")

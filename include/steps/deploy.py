@@ -16,7 +16,7 @@ from include.deployment.local.rollout import roll_out
 from include.deployment.local.sandbox import SandboxReport, check_sandbox
 from include.deployment.local.traffic import RolloutReport
 from include.links import link_mlflow_run
-from include.records import utc_now, write_record
+from include.records import list_records, utc_now, write_record
 from include.settings import Settings
 from include.steps.champion import name_champion
 from include.tracking.latency import log_latency
@@ -51,6 +51,51 @@ def choose_version(
     if champion is not None and int(champion.version) > int(newest.version):
         return f"superseded by version {champion.version}, which is already live"
     return newest
+
+
+def note_not_deployed(
+    settings: Settings, pipeline: Pipeline, version: ModelVersion, identity: RunIdentity, reason: str
+) -> None:
+    """Record why a blessed version did not reach customers, unless this run left a record that says so already."""
+    by = f"{identity.dag_id}/{identity.run_id}"
+    if _tells_itself(settings, pipeline, version, by):
+        return
+    facts = {"version": version.version, "candidate_run_id": version.run_id, "reason": reason}
+    key = f"{utc_now().replace(':', '')}@{version.version}"
+    write_record(settings, pipeline.name, "not_deployed", key, {**facts, "by": by, "run_url": identity.url})
+
+
+def _tells_itself(settings: Settings, pipeline: Pipeline, version: ModelVersion, by: str) -> bool:
+    """Whether the run ``by`` deployed the version, found it too slow, or took it back in its rollout."""
+    if any(record["by"] == by for _, record in list_records(settings, pipeline.name, "deployment")):
+        return True
+    measured = [record for _, record in list_records(settings, pipeline.name, "latency") if record["by"] == by]
+    rollouts = [record for _, record in list_records(settings, pipeline.name, "rollout")]
+    return bool(measured) and (
+        not measured[-1]["passed"]
+        or any(
+            rollout["outcome"] == "rolled back"
+            and rollout["version"] == version.version
+            and rollout["recorded_at"] > measured[-1]["recorded_at"]
+            for rollout in rollouts
+        )
+    )
+
+
+def note_overtaken(
+    settings: Settings,
+    pipeline: Pipeline,
+    offered: list[ModelVersion],
+    chosen: ModelVersion | str,
+    identity: RunIdentity,
+) -> None:
+    """Record of each version that was offered and not ``chosen`` why that is."""
+    for version in offered:
+        if isinstance(chosen, str):
+            note_not_deployed(settings, pipeline, version, identity, f"{chosen[:1].upper()}{chosen[1:]}.")
+        elif version.version != chosen.version:
+            reason = f"Version {chosen.version}, offered with it, is newer."
+            note_not_deployed(settings, pipeline, version, identity, reason)
 
 
 def fetch_model(settings: Settings, pipeline: Pipeline, version: ModelVersion) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 from include.captured import locate_captured
 from include.contracts import Arrival
 from include.data.claims import lift_claims
-from include.data.window import read_claims
+from include.data.trainings import list_open, note_stop, read_claims
 from include.declaration.loader import load_pipelines
 from include.declaration.models import Pipeline
 from include.errors import TerminalError
@@ -30,6 +30,7 @@ IsAlive = Callable[[str], bool]
 # A week: a run that failed is looked at and cleared within days, and a mail's links are opened within days. All of this
 # can be made again, or downloaded again, by the task that needs it.
 UNUSED_SECONDS = 7 * 24 * 3600
+_NO_WORD = "Its run ended without a verdict and could not say why; see the run."
 
 
 def close_abandoned_runs(settings: Settings, is_alive: IsAlive) -> str:
@@ -40,6 +41,20 @@ def close_abandoned_runs(settings: Settings, is_alive: IsAlive) -> str:
         return f"closed {len(closed)} abandoned MLflow runs ({', '.join(closed)})" if closed else ""
 
     return tell_all(settings, close)
+
+
+def note_dead_trainings(settings: Settings, is_alive: IsAlive) -> str:
+    """Write down which trainings ended without a verdict and without a word: their runs were killed or deleted."""
+
+    def note(pipeline: Pipeline) -> str:
+        dead = [run for run in list_open(settings, pipeline.name) if not is_alive(run)]
+        # Looked at again: what they wrote before they ended is there by now.
+        dead = [run for run in list_open(settings, pipeline.name) if run in dead]
+        for run in dead:
+            note_stop(settings, pipeline.name, run, _NO_WORD)
+        return f"{', '.join(dead)} ended without a verdict" if dead else ""
+
+    return tell_all(settings, note)
 
 
 def lift_stale_claims(settings: Settings, is_alive: IsAlive) -> str:
@@ -138,5 +153,5 @@ def _is_in_use(settings: Settings, pipeline: Pipeline, path: Path, is_alive: IsA
     stored = find_stored_set(path)
     if stored is None:
         return False
-    claims = read_claims(settings, pipeline).values()
+    claims = read_claims(settings, pipeline.name).values()
     return any(claim["digest"] == stored.window_digest and is_alive(claim["claimed_by"]) for claim in claims)

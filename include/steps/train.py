@@ -16,6 +16,7 @@ from include.contracts import (
     pack,
 )
 from include.data.publish import find_partition
+from include.data.trainings import lift_stop, note_stop
 from include.declaration.models import Pipeline
 from include.errors import SuiteInvalid
 from include.gates.gate import raise_if_blocked, run_frame_gate
@@ -223,3 +224,15 @@ def register_blessed(
 def finish_training(settings: Settings, pipeline: Pipeline, parent_run_id: str, succeeded: bool) -> None:
     """Close the parent run and sweep children that a killed task left running."""
     close_run(settings, parent_run_id, "FINISHED" if succeeded else "FAILED", sweep_children=True)
+
+
+def settle_claim(settings: Settings, pipeline: Pipeline, identity: RunIdentity, stopped_because: str) -> None:
+    """Say in the ledger how the run's claim on its window ended: with a verdict, or, and why, without one.
+
+    Then the page says so, and another run may train on the window. A repeat replaces it.
+    """
+    claimed_by = f"{identity.dag_id}/{identity.run_id}"
+    if stopped_because:
+        note_stop(settings, pipeline.name, claimed_by, stopped_because)
+    else:
+        lift_stop(settings, pipeline.name, claimed_by)

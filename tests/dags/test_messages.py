@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -42,7 +43,7 @@ def test_the_mail_about_a_refused_model_opens_its_run_in_mlflow(
 ) -> None:
     """MLflow finds the run's experiment itself; a page below the pipeline's name says that nothing is there."""
     sent: list[Any] = []
-    body = dag_bag.dags[f"{PIPELINE}.train_model"].task_dict["bless_best"].python_callable
+    body = inspect.unwrap(dag_bag.dags[f"{PIPELINE}.train_model"].task_dict["bless_best"].python_callable)
     monkeypatch.setitem(body.__globals__, "get_current_context", lambda: context)
     monkeypatch.setitem(body.__globals__, "post_mail", sent.append)
     monkeypatch.setattr("include.steps.train.bless_best", lambda *_: make_refused())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from config.credentials import ADMIN
+from include.console.history import read_history
 from tests.scenarios.refreshes import make_month
 from tests.scenarios.system import RunningSystem
 
@@ -35,12 +36,19 @@ def is_over(system: RunningSystem, run_id: str) -> bool:
     return all(run["dag_run_id"] != run_id for run in system.list_busy_runs())
 
 
+def check_shown(system: RunningSystem, outcome: str, why: str) -> None:
+    """The page and ``make status`` say what became of version 1."""
+    (row,) = read_history(system.settings, PIPELINE)
+    assert (row.outcome, row.version, row.why) == (outcome, "1", why)
+
+
 def test_s16_silence_then_rejection_then_approval(system: RunningSystem) -> None:
     system.land(PIPELINE, "2013-01", make_month(1))
     silent = system.wait_for_run(DAG, seconds=300)
     assert system.task_states(silent)["deploy_champion"] == "skipped"
     assert system.endpoint_version(PIPELINE) is None
     assert "Nobody answered in time" in system.wait_for_mail(NOT_DEPLOYED)["text"]
+    check_shown(system, "not deployed", "Nobody answered in time.")
 
     run = decide(system, "Reject")
     assert system.task_states(run)["deploy_champion"] == "skipped"
@@ -51,6 +59,7 @@ def test_s16_silence_then_rejection_then_approval(system: RunningSystem) -> None
         "the mail about the rejection",
     )
     assert mail["to"] == ["ml-owner@example.com"]
+    check_shown(system, "not deployed", f"Rejected by {ADMIN}.")
 
     run = decide(system, "Approve")
     assert system.task_states(run)["deploy_champion"] == "success"
@@ -58,3 +67,4 @@ def test_s16_silence_then_rejection_then_approval(system: RunningSystem) -> None
     champion = system.registry_champion(PIPELINE)
     assert champion is not None
     assert champion.version == "1"
+    check_shown(system, "deployed", "the first champion")

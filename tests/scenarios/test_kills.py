@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from include.console.history import read_history
 from tests.scenarios.customer import Answer, Customer
 from tests.scenarios.invariants import Landed, Observer, Outage
 from tests.scenarios.kills import ANY_TASK, Kill, Killer
@@ -156,5 +157,8 @@ def test_a_fit_that_is_killed_in_every_try_is_mailed_and_leaves_nothing_open(own
     mail = system.wait_for_mail("fit_candidate failed", 120)
     assert "killed" in mail["text"]
     assert run["dag_run_id"] in mail["text"]
+    row = read_history(system.settings, PIPELINE)[-1]
+    assert (row.partition, row.outcome) == ("2013-06", "stopped")
+    assert "fit_candidate failed without a word" in row.why
     assert Observer(system, PIPELINE, ()).list_open_runs() == []
     assert system.endpoint_version(PIPELINE) == served

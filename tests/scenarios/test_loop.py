@@ -19,6 +19,7 @@ import httpx
 
 from config.credentials import ADMIN
 from config.status import describe_system
+from include.console.history import read_history
 from include.links import link_report, link_run
 from tests.scenarios.bad_files import BadFile, iterate_bad_files
 from tests.scenarios.customer import REQUEST, Customer
@@ -269,6 +270,22 @@ def test_s4_a_corrected_refresh_is_a_new_version_and_the_same_content_is_nothing
     )
     system.wait_until_idle()
     assert len(system.runs(f"{PIPELINE}.train_model")) == trained
+    assert served_everywhere(system) is not None
+
+
+def test_s4_going_back_to_the_content_before_trains_on_it_again(system: RunningSystem) -> None:
+    """With nothing else published in between: customers must not keep a model of the month that was withdrawn."""
+    before, corrected = system.list_records(PIPELINE, "training")[-2:]
+    system.land(PIPELINE, "2013-03", spoil_distances(make_month(3), 0.005)[0])
+    system.wait_for(
+        lambda: system.list_records(PIPELINE, "training")[-1] != corrected or None, 240, "a training of it once more"
+    )
+    system.wait_until_idle()
+    again = system.list_records(PIPELINE, "training")[-1]
+    assert again["partitions"] == before["partitions"] != corrected["partitions"]
+    row = read_history(system.settings, PIPELINE)[-1]
+    assert (row.partition, row.training) == ("2013-03", again["claimed_by"])
+    assert row.outcome not in ("published", "training", "stopped")
     assert served_everywhere(system) is not None
 
 

@@ -179,6 +179,14 @@ def test_a_missing_figure_and_one_that_was_not_measured_so_refuse(bench: Bench) 
     assert_refused(bench.bless(), "was logged as 0.9900")
 
 
+def test_the_figure_that_chose_the_candidate_needs_a_value_even_without_a_bound(bench: Bench) -> None:
+    bench.champion = None
+    bench.pipeline = make_rules(value={"brier": Threshold(maximum=0.25)}, slices=())
+    assert bench.bless().blessed
+    bench.change_metrics = lambda metrics: metrics.update(roc_auc=math.nan)
+    assert_refused(bench.bless(), "roc_auc of trees is not a number, so it cannot be judged.")
+
+
 def test_one_prediction_that_is_no_number_refuses_everywhere(bench: Bench) -> None:
     bench.candidate.loc[5, "prediction"] = math.nan
     blessing = bench.bless()

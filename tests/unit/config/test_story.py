@@ -1,33 +1,67 @@
-"""What ``make run`` asks the endpoint at its end: real rows, as a caller would have sent them."""
+"""What a story makes of a refresh that was landed before, or of which nothing more will come."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
 import pytest
 
-from config.environment import load_site
-from config.story import sample_requests
-from include.data.publish import list_partitions
-from tests.unit.factory import make_pipeline
-from tests.unit.steps.declared import publish_month
-from tests.unit.toy import features
+from config import story as story_module
+from config.environment import Site, load_site
+from config.run import _list_failures
+from config.story import UNDECIDED, Step, play_story
+from include.console.history import HistoryRow
+from include.declaration import Pipeline
 
 
-def test_a_sampled_request_is_made_of_all_rows_as_in_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    site, pipeline = load_site({"TOLLGATE_HOME": str(tmp_path / "home")}), make_pipeline()
-    publish_month(site.settings, pipeline, "2013-01", tmp_path)
-    alone = features.assemble_requests
+class QuietAirflow:
+    """No run is queued or running, and none failed."""
 
-    def assemble_together(rows: pd.DataFrame, references: dict[str, pd.DataFrame]) -> pd.DataFrame:
-        """Like the flights' congestion: of the other rows that are given."""
-        return alone(rows, references).assign(weight=float(len(rows)), distance=rows["parcel_id"].astype("float64"))
+    def list_runs(self, dag_id: str) -> list[dict[str, Any]]:
+        return []
 
-    monkeypatch.setattr(features, "assemble_requests", assemble_together)
-    rows = pd.read_parquet(list_partitions(site.settings, pipeline)[-1].path)
-    late = dict(zip(rows["parcel_id"].astype("float64"), features.mark_late(rows), strict=True))
-    samples = sample_requests(site, pipeline, 5)
-    assert [request["weight"] for request, _ in samples] == [400.0] * 5
-    assert [label for _, label in samples] == [late[request["distance"]] for request, _ in samples]
-    assert len({request["distance"] for request, _ in samples}) == 5
+
+@pytest.fixture
+def play(
+    tmp_path: Path, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], tuple[Step, list[str]]]:
+    """Play a story of one refresh that the history says an outcome of; returns its step and what was said."""
+    site: Site = load_site({"TOLLGATE_HOME": str(tmp_path / "home"), "TOLLGATE_PORT_BASE": "33000"})
+    site.run_folder.mkdir(parents=True)
+    file = tmp_path / "2013-01.csv"
+    file.write_text("a\n1\n")
+    monkeypatch.setattr(story_module, "_QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(story_module, "_load_writer", lambda _: lambda *_: iter([("2013-01", "", file)]))
+
+    def play(outcome: str) -> tuple[Step, list[str]]:
+        row = HistoryRow("2013-01", "f", "at", 1, 0, outcome, "Why.", training="parcels.train_model/run-1")
+        monkeypatch.setattr(story_module, "_find_row", lambda *_: row)
+        said: list[str] = []
+        (step,) = play_story(site, pipeline, QuietAirflow(), None, said.append)  # type: ignore[arg-type]
+        return step, said
+
+    return play
+
+
+def test_a_training_that_was_stopped_before_is_said_and_fails(play: Callable[[str], tuple[Step, list[str]]]) -> None:
+    step, said = play("stopped")
+    assert (step.outcome, step.why) == ("stopped", "Why. Trigger parcels.train_model to try again.")
+    assert " stopped before …" in said
+    assert _list_failures([step]) == ["2013-01: stopped. Why. Trigger parcels.train_model to try again."]
+
+
+def test_a_training_on_which_nobody_works_is_no_verdict(play: Callable[[str], tuple[Step, list[str]]]) -> None:
+    step, _ = play("training")
+    assert step.outcome in UNDECIDED
+    assert "parcels.train_model/run-1" in step.why
+    assert len(_list_failures([step])) == 1
+
+
+@pytest.mark.parametrize("outcome", ["deployed", "too slow", "not deployed"])
+def test_what_was_judged_before_is_not_waited_for(play: Callable[[str], tuple[Step, list[str]]], outcome: str) -> None:
+    step, said = play(outcome)
+    assert (step.outcome, step.why) == (outcome, "Why.")
+    assert " judged before …" in said
+    assert _list_failures([step]) == []

@@ -12,6 +12,7 @@ from include.captured import list_captured, locate_captured
 from include.contracts import RuleFinding, TrainingSet, Window
 from include.data import claims as claims_module
 from include.data.claims import claim_arrivals, look_for_unclaimed
+from include.data.trainings import note_stop, read_claims
 from include.data.window import choose_window
 from include.declaration import Pipeline
 from include.errors import TrackingConflict, TrackingUnavailable
@@ -21,7 +22,13 @@ from include.records import write_record
 from include.serving.capture.folder import allocate_segment
 from include.serving.capture.segment import SegmentHead, frame_record
 from include.settings import Settings
-from include.steps.housekeeping import UNUSED_SECONDS, close_abandoned_runs, lift_stale_claims, prune_files
+from include.steps.housekeeping import (
+    UNUSED_SECONDS,
+    close_abandoned_runs,
+    lift_stale_claims,
+    note_dead_trainings,
+    prune_files,
+)
 from include.tracking.client import ensure_experiment, open_client
 from include.tracking.models import download_predictions, log_predictions
 from include.tracking.runs import open_run
@@ -83,6 +90,35 @@ def test_lifted_claims_and_those_left_to_a_person_are_told(settings: Settings, m
     assert len(claim_arrivals(settings, pipeline, "dag/run-2")) == 1
     told = lift_stale_claims(settings, lambda _: False)
     assert told == "parcels: 2013-01.csv failed too often to be tried again by itself: trigger data_refresh."
+
+
+def test_a_training_whose_run_is_over_without_a_word_is_noted_as_stopped(settings: Settings, tmp_path: Path) -> None:
+    pipeline = write_pipeline(settings, "parcels")
+    publish_month(settings, pipeline, "2013-01", tmp_path)
+    window = choose_window(settings, pipeline, "2013-01", "parcels.train_model/run-1")
+    assert note_dead_trainings(settings, lambda _: True) == "There was nothing to do."
+    told = note_dead_trainings(settings, lambda _: False)
+    assert told == "parcels: parcels.train_model/run-1 ended without a verdict."
+    assert note_dead_trainings(settings, lambda _: False) == "There was nothing to do."
+    (claim,) = read_claims(settings, "parcels").values()
+    assert "could not say why" in claim["stop"]["reason"]
+    assert choose_window(settings, pipeline, "2013-01", "parcels.train_model/run-2") == window
+    write_record(settings, "parcels", "blessing", "mlflow", {"run_id": "run-2"})
+    assert note_dead_trainings(settings, lambda _: False) == "There was nothing to do.", "it has its verdict"
+
+
+def test_what_a_training_wrote_just_before_it_ended_stays(settings: Settings, tmp_path: Path) -> None:
+    pipeline = write_pipeline(settings, "parcels")
+    publish_month(settings, pipeline, "2013-01", tmp_path)
+    choose_window(settings, pipeline, "2013-01", "parcels.train_model/run-1")
+
+    def end_now(run: str) -> bool:
+        note_stop(settings, "parcels", run, "Features 2013-01 were blocked.")
+        return False
+
+    assert note_dead_trainings(settings, end_now) == "There was nothing to do."
+    (claim,) = read_claims(settings, "parcels").values()
+    assert claim["stop"]["reason"] == "Features 2013-01 were blocked."
 
 
 def test_a_training_set_goes_when_it_was_unused_for_a_week_and_its_run_is_over(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -10,12 +11,22 @@ import pytest
 
 from include.console.evidence import find_features_docs
 from include.contracts import RunIdentity, TrainingSet, Window
+from include.data.trainings import read_claims
 from include.data.window import choose_window
 from include.declaration import Pipeline
 from include.errors import GateBlocked, SuiteInvalid
 from include.links import link_report
+from include.records import read_record
 from include.settings import Settings
-from include.steps.train import count_threads, fit_one, gate_features, make_tags, open_training
+from include.steps.train import (
+    bless_best,
+    count_threads,
+    fit_one,
+    gate_features,
+    make_tags,
+    open_training,
+    settle_claim,
+)
 from include.tracking.entries import read_tags
 from include.training.dataset import prepare_training_set
 from tests.unit.factory import make_pipeline
@@ -88,6 +99,52 @@ def test_a_suite_of_features_that_cannot_be_evaluated_is_evidence_too(tracked: S
     tags = read_tags(tracked, parent)
     assert tags["tollgate.features_gate"].startswith("block")
     assert "expect_the_impossible" in tags["mlflow.note.content"]
+
+
+def test_where_no_candidate_has_a_figure_the_blessing_says_so_and_refuses(tracked: Settings, tmp_path: Path) -> None:
+    """S7: a red task would leave no blessing, no tags and no mail about the model."""
+    pipeline = write_pipeline(tracked, "numberless")
+    window, parent = open_one(tracked, pipeline, tmp_path)
+    training_set = prepare(tracked, pipeline, window)
+    write_suite(tracked, "parcels_predictions", make_rule(BETWEEN, column="prediction", min_value=0, max_value=1))
+    trained = [
+        fit_one(tracked, pipeline, training_set, name, parent, identify(pipeline, "fit_candidate"))
+        for name in ("linear", "naive")
+    ]
+    for model in trained:
+        pd.read_parquet(model.predictions_path).assign(prediction=math.nan).to_parquet(model.predictions_path)
+    numberless = [dataclasses.replace(model, metrics=dict.fromkeys(model.metrics, math.nan)) for model in trained]
+    blessing = bless_best(tracked, pipeline, training_set, numberless, parent, identify(pipeline, "bless_best"))
+    assert not blessing.blessed
+    assert blessing.candidate == "linear"
+    assert "roc_auc of linear is not a number, so it cannot be judged." in blessing.reasons
+    for run_id in (parent, trained[0].run_id):
+        tags = read_tags(tracked, run_id)
+        assert tags["tollgate.blessing"] == "refused"
+        assert "roc_auc of linear is not a number" in tags["mlflow.note.content"]
+    record = read_record(tracked, pipeline.name, "blessing", trained[0].run_id)
+    assert record is not None
+    assert {name: set(map(math.isnan, of.values())) for name, of in record["candidates"].items()} == {
+        "linear": {True},
+        "naive": {True},
+    }
+
+
+def test_how_a_training_ended_is_said_of_its_claim(settings: Settings, tmp_path: Path) -> None:
+    pipeline = write_pipeline(settings, "ended")
+    publish_month(settings, pipeline, "2013-01", tmp_path)
+    who = identify(pipeline, "close_run", run="manual__2013-02-01T00:00:00+00:00")
+    claimed_by = f"{who.dag_id}/{who.run_id}"
+    window = choose_window(settings, pipeline, "2013-01", claimed_by)
+    assert isinstance(window, Window)
+    settle_claim(settings, pipeline, who, "Column hour is empty.")
+    (claim,) = read_claims(settings, pipeline.name).values()
+    url = "http://127.0.0.1:8080/dags/ended.train_model/runs/manual__2013-02-01T00%3A00%3A00%2B00%3A00"
+    facts = {"by": claimed_by, "reason": "Column hour is empty.", "window_digest": window.digest, "run_url": url}
+    assert claim["stop"].items() >= facts.items()
+    settle_claim(settings, pipeline, who, "")
+    (claim,) = read_claims(settings, pipeline.name).values()
+    assert claim["stop"] is None
 
 
 def test_the_training_run_leads_to_the_data_docs_of_each_partition(tracked: Settings, tmp_path: Path) -> None:

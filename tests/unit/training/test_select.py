@@ -1,4 +1,4 @@
-"""The best candidate wins by the declared metric; NaN never does."""
+"""The best candidate wins by the declared metric; NaN never does, and where all are NaN one is still judged."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 import pytest
 
 from include.contracts import TrainedModel
-from include.errors import TrainingDataInvalid
 from include.training.select import select_best
 
 
@@ -29,5 +28,9 @@ def test_of_equals_the_first_declared_wins() -> None:
 def test_what_is_not_finite_or_missing_never_wins(bad: float) -> None:
     models = [make_model("a", roc_auc=bad), make_model("b", roc_auc=0.1), make_model("c")]
     assert select_best(models, "roc_auc").candidate == "b"
-    with pytest.raises(TrainingDataInvalid, match=r"a: (nan|inf), c: missing"):
-        select_best([models[0], models[2]], "roc_auc")
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_where_none_is_finite_the_first_declared_is_judged(bad: float) -> None:
+    assert select_best([make_model("c"), make_model("a", roc_auc=bad)], "roc_auc").candidate == "c"
+    assert select_best([make_model("a", roc_auc=bad), make_model("c")], "roc_auc").candidate == "a"

@@ -1,4 +1,4 @@
-"""A model whose every answer is NaN (S7): not even the choice of the best candidate can be made."""
+"""A model whose every answer is NaN (S7): no candidate has a figure, so one is judged all the same, and refused."""
 
 from __future__ import annotations
 
