@@ -110,7 +110,7 @@ def test_a_warning_about_features_is_mailed_and_the_training_goes_on(
     sent: list[Any] = []
     mild = RuleFinding("mean(distance)", "failed", "warning", "distance", "", "7")
     report = make_report(settings, "features", verdict, *([mild] if verdict == "warn" else []), TOLERATED)
-    body = dag_bag.dags[f"{PIPELINE}.train_model"].task_dict["gate_features"].python_callable
+    body = inspect.unwrap(dag_bag.dags[f"{PIPELINE}.train_model"].task_dict["gate_features"].python_callable)
     monkeypatch.setitem(body.__globals__, "get_current_context", lambda: context)
     monkeypatch.setitem(body.__globals__, "post_mail", sent.append)
     monkeypatch.setattr("include.steps.train.gate_features", lambda *_: report)
