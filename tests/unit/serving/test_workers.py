@@ -251,7 +251,8 @@ def waiting(tmp_path: Path) -> Iterator[Server]:
 
 def test_only_one_worker_speaks_while_there_is_no_model_and_a_stop_waits_for_none(waiting: Server) -> None:
     assert [each["accepting"] for each in read_workers(waiting)].count(True) == 1
-    assert waiting.ask("GET", "/ping")[1]["status"] == "no model deployed yet"
+    # It says "starting" until it has looked.
+    wait_for(lambda: waiting.ask("GET", "/ping")[1]["status"] == "no model deployed yet")
     started = time.monotonic()
     assert waiting.stop() == 0
     assert time.monotonic() - started < 5
