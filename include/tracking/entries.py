@@ -1,4 +1,4 @@
-"""What is written to a run: parameters once, metrics without doubles, artifacts, and data sets under our digest."""
+"""What is written to a run: tags, parameters once, metrics without doubles, artifacts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from include.errors import TrackingConflict
 from include.settings import Settings
@@ -157,41 +157,3 @@ def set_note(settings: Settings, run_id: str, markdown: str) -> None:
     """Write the text that MLflow shows at the top of the run's page."""
     text = markdown if len(markdown) <= MAX_TAG_LENGTH else f"{markdown[: MAX_TAG_LENGTH - 40]}\n\n… (shortened)"
     set_tags(settings, run_id, {NOTE_TAG: text})
-
-
-def log_dataset(
-    settings: Settings,
-    run_id: str,
-    name: str,
-    digest: str,
-    source: str,
-    context: Literal["training", "holdout", "partition"],
-    profile: Mapping[str, Any],
-    columns: Mapping[str, str],
-    tags: Mapping[str, str] | None = None,
-) -> None:
-    """Link a data set to the run under OUR ``digest`` (cut to MLflow's 36 characters).
-
-    MLflow's own digest covers the first 10,000 rows only. ``profile`` holds counts, ``columns`` name to type. The
-    same data set again is not linked twice.
-    """
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    digest = digest[:36]
-    schema = {"mlflow_colspec": [{"type": kind, "name": column} for column, kind in columns.items()]}
-    with open_client(settings) as client:
-        inputs = client.get_run(run_id).inputs
-        for item in inputs.dataset_inputs if inputs else ():
-            if item.dataset.name == name and item.dataset.digest == digest:
-                return
-        entry = Dataset(
-            name=name,
-            digest=digest,
-            source_type="local",
-            source=json.dumps({"uri": source}),
-            schema=json.dumps(schema),
-            profile=json.dumps(dict(profile)),
-        )
-        labels = [InputTag("mlflow.data.context", context)]
-        labels += [InputTag(key, value[:500]) for key, value in (tags or {}).items()]
-        client.log_inputs(run_id, [DatasetInput(entry, labels)])

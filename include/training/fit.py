@@ -8,7 +8,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -18,15 +18,8 @@ from include.errors import TrainingDataInvalid
 from include.scoring.row_features import RowFeatures
 from include.scoring.scorer import Scorer
 from include.settings import Settings
-from include.tracking.entries import (
-    log_artifact,
-    log_dataset,
-    log_json,
-    log_metrics,
-    log_params,
-    read_tags,
-    set_tags,
-)
+from include.tracking.datasets import LinkedDataset, log_datasets
+from include.tracking.entries import log_artifact, log_json, log_metrics, log_params, read_tags, set_tags
 from include.tracking.models import download_predictions, log_predictions, log_scorer
 from include.training.dataset import dump_features
 from include.training.estimators import build_estimator, find_candidate
@@ -100,6 +93,14 @@ def _resume(settings: Settings, training_set: TrainingSet, candidate_name: str, 
     return TrainedModel(**{**stored.__dict__, "predictions_path": str(path)})
 
 
+def _list_parts(training_set: TrainingSet) -> tuple[tuple[str, Literal["training", "holdout"], int, float], ...]:
+    """File, what it is for, rows, base rate."""
+    return (
+        ("train", "training", training_set.train_rows, training_set.train_base_rate),
+        ("holdout", "holdout", training_set.holdout_rows, training_set.holdout_base_rate),
+    )
+
+
 def _log_inputs(settings: Settings, pipeline: Pipeline, training_set: TrainingSet, name: str, run_id: str) -> None:
     candidate = find_candidate(pipeline, name)
     folder = Path(training_set.folder)
@@ -124,23 +125,22 @@ def _log_inputs(settings: Settings, pipeline: Pipeline, training_set: TrainingSe
     log_params(settings, run_id, params)
     kinds = {"number": "double", "string": "string"}
     columns = {key: kinds[column.type] for key, column in pipeline.request.columns.items()}
-    for part, context, rows, rate in (
-        ("train", "training", training_set.train_rows, training_set.train_base_rate),
-        ("holdout", "holdout", training_set.holdout_rows, training_set.holdout_base_rate),
-    ):
-        log_dataset(
-            settings,
-            run_id,
+    made_of = [
+        LinkedDataset(
             f"{pipeline.name} {part}",
             training_set.digest,
             str(folder / f"{part}.parquet"),
-            "training" if context == "training" else "holdout",
+            context,
             {"num_rows": rows, "base_rate": rate},
             columns,
         )
-    for partition, version in versions.items():
-        label = f"{pipeline.name} {partition}"
-        log_dataset(settings, run_id, label, version, f"{partition}/{version}", "partition", {}, {})
+        for part, context, rows, rate in _list_parts(training_set)
+    ]
+    made_of += [
+        LinkedDataset(f"{pipeline.name} {partition}", version, f"{partition}/{version}", "partition")
+        for partition, version in versions.items()
+    ]
+    log_datasets(settings, run_id, made_of)
     for file in (SET_FILE, "tables.json"):
         log_artifact(settings, run_id, folder / file, "training_set")
 

@@ -12,7 +12,6 @@ from include.errors import TrackingConflict
 from include.settings import Settings
 from include.tracking.client import ensure_experiment, open_client
 from include.tracking.entries import (
-    log_dataset,
     log_json,
     log_metrics,
     log_params,
@@ -92,29 +91,6 @@ def test_a_metric_is_not_doubled_and_infinity_never_becomes_finite(tracked: Sett
     assert math.isnan(get_run(tracked, run).data.metrics["inf"])
     log_metrics(tracked, run, {"auc": 0.8})
     assert get_run(tracked, run).data.metrics["auc"] == 0.8
-
-
-def test_a_dataset_is_found_by_our_digest_and_linked_once(tracked: Settings) -> None:
-    run = open_run(tracked, "datasets", "a", "a", {})
-    digest = "d" * 64
-    for _ in range(2):
-        log_dataset(
-            tracked,
-            run,
-            "parcels 2013-01",
-            digest,
-            "file.parquet",
-            "training",
-            {"rows": 5},
-            {"x": "double"},
-            {"v": "1"},
-        )
-    inputs = get_run(tracked, run).inputs.dataset_inputs
-    assert [item.dataset.digest for item in inputs] == ["d" * 36]
-    with open_client(tracked) as client:
-        experiment = ensure_experiment(client, "datasets")
-        found = client.search_runs([experiment], f"dataset.digest = '{'d' * 36}'")
-    assert [item.info.run_id for item in found] == [run]
 
 
 def test_artifacts_come_back_and_a_missing_one_is_named(tracked: Settings) -> None:
