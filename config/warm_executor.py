@@ -35,14 +35,20 @@ LIBRARIES = (
     # What a task's process loads before it comes to the task: the parser of DAG files, what @task and assets are.
     "airflow.sdk.execution_time.supervisor",
     "airflow.sdk.execution_time.task_runner",
+    "airflow.sdk.execution_time.cache",
+    "airflow.sdk.execution_time.task_mapping",
+    "airflow.sdk.execution_time.timeout",
+    "airflow.sdk.definitions.asset.metadata",
     "airflow.sdk.definitions.decorators",
     "airflow.sdk.definitions.retry_policy",
+    "airflow.dag_processing.bundles.local",
     "airflow.dag_processing.dagbag",
     "airflow.providers.standard.decorators.python",
     "airflow.providers.standard.operators.python",
     "airflow.providers.amazon.aws.assets.s3",
     "airflow.providers.common.io.assets.file",
     "airflow.providers.postgres.assets.postgres",
+    "airflow.providers.smtp.hooks.smtp",
     # What the steps use.
     "numpy",
     "pandas",
@@ -68,6 +74,11 @@ LIBRARIES = (
     "narwhals._interchange.dataframe",
     "narwhals.stable.v2._namespace",
     "jinja2.ext",
+    "PIL.BmpImagePlugin",
+    "PIL.GifImagePlugin",
+    "PIL.JpegImagePlugin",
+    "PIL.PpmImagePlugin",
+    "encodings.cp437",
     "mlflow.pyfunc",
     "mlflow.tracking.request_header.registry",
 )
@@ -82,8 +93,10 @@ STEPS = (
     "include.data.claims",
     "include.data.window",
     "include.declaration.loader",
+    "include.gates.dialect",
     "include.gates.expectations",
     "include.mail.compose",
+    "include.scoring.compiled.build",
 )
 # Read by the libraries when they are imported; tasks may raise the number of threads for themselves.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ARROW_IO_THREADS")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC
 from typing import Any
 
-from airflow.sdk import DAG, Param, get_current_context, task, task_group
+from airflow.sdk import DAG, Param, get_current_context, task_group
 from airflow.sdk.exceptions import AirflowSkipException
 from airflow.timetables.interval import CronDataIntervalTimetable
 
@@ -22,7 +22,7 @@ from include.settings import load_settings
 from tollgate_alerts import mail_task_failure, post_mail
 from tollgate_assets import landing_asset, validated_asset
 from tollgate_deadlines import make_deadline
-from tollgate_defaults import make_default_arguments
+from tollgate_defaults import make_default_arguments, task
 from tollgate_gate_messages import describe_warning
 from tollgate_links import identify_run
 from tollgate_runs import asked_by_hand

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import DAG, Param, PartitionedAssetTimetable, TriggerRule, get_current_context, task
+from airflow.sdk import DAG, Param, PartitionedAssetTimetable, TriggerRule, get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.contracts import Deployment, ModelVersion, pack, unpack
@@ -20,7 +20,7 @@ from tollgate_alerts import mail_task_failure, post_mail
 from tollgate_approval import build_approval, read_decision
 from tollgate_assets import candidate_asset, endpoint_asset
 from tollgate_deadlines import make_deadline
-from tollgate_defaults import make_default_arguments, make_rollout_arguments
+from tollgate_defaults import make_default_arguments, make_rollout_arguments, task
 from tollgate_links import identify_run
 from tollgate_messages import describe_deployment, describe_not_deployed
 from tollgate_reasons import leave_reason, leave_reasons, read_reason, read_states

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import DAG, task
+from airflow.sdk import DAG
 
 from include.settings import load_settings
 from tollgate_alerts import send_pending
+from tollgate_defaults import task
 from tollgate_runs import is_alive
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import DAG, Param, get_current_context, task
+from airflow.sdk import DAG, Param, get_current_context
 
 from include.contracts import pack
 from include.declaration import Pipeline
@@ -16,7 +16,7 @@ from include.declaration.loader import load_pipelines
 from include.settings import load_settings
 from tollgate_alerts import mail_task_failure, send_pending
 from tollgate_assets import endpoint_asset
-from tollgate_defaults import make_default_arguments
+from tollgate_defaults import make_default_arguments, task
 from tollgate_links import identify_run, name_person
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import DAG, Param, PartitionedAssetTimetable, TriggerRule, get_current_context, task
+from airflow.sdk import DAG, Param, PartitionedAssetTimetable, TriggerRule, get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.contracts import Blessing, ModelVersion, TrainedModel, TrainingSet, Window, pack, unpack
@@ -19,7 +19,7 @@ from include.settings import load_settings
 from tollgate_alerts import mail_task_failure, post_mail
 from tollgate_assets import candidate_asset, validated_asset
 from tollgate_deadlines import make_deadline
-from tollgate_defaults import make_default_arguments, make_training_arguments
+from tollgate_defaults import make_default_arguments, make_training_arguments, task
 from tollgate_gate_messages import describe_features_warning
 from tollgate_links import identify_run
 from tollgate_messages import describe_refusal

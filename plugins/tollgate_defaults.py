@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
+import airflow.sdk
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk.definitions.decorators import TaskDecoratorCollection
 
 import tollgate_alerts
 from include.declaration.models import Pipeline
 from include.errors import TerminalError
+
+# What a task returns is one XCom. Of a function that returns a dictionary Airflow would store each key once more, by a
+# request for each: a tenth of a second in most tasks, for values that nobody reads.
+task = cast(TaskDecoratorCollection, partial(airflow.sdk.task, multiple_outputs=False))
 
 # include/ says in the error itself whether a retry can help; this is where Airflow learns it.
 _RETRY_POLICY = ExceptionRetryPolicy(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from config.sqlite_locks import CONNECT_ARGS
+from config.sqlite import CONNECT_ARGS
 
 
 @pytest.fixture
@@ -68,3 +70,22 @@ def test_without_it_the_one_that_read_first_is_refused(database: Path) -> None:
     with pytest.raises(sa.exc.OperationalError, match="database is locked"):
         read_then_write(database, {}, make_writer(database))
     assert read_names(database) == ["theirs"]
+
+
+def test_now_is_not_cut_to_the_second(database: Path) -> None:
+    """A run that is due since 0.2 s is due, and one that will be in 0.2 s is not."""
+    engine = sa.create_engine(f"sqlite:///{database}", connect_args=CONNECT_ARGS)
+    started = datetime.now(UTC).replace(tzinfo=None)
+    with engine.connect() as connection:
+        for _ in range(5):
+            before = datetime.now(UTC).replace(tzinfo=None)
+            (read,) = connection.execute(sa.select(sa.func.now())).one()
+            after = datetime.now(UTC).replace(tzinfo=None)
+            assert before - timedelta(milliseconds=1) <= read <= after
+            (order,) = connection.execute(sa.select(sa.literal(started.isoformat(" ")) < sa.func.now())).one()
+            assert order
+            later = (after + timedelta(milliseconds=2)).isoformat(" ")
+            (order,) = connection.execute(sa.select(sa.literal(later) < sa.func.now())).one()
+            assert order == 0 or datetime.now(UTC).replace(tzinfo=None).isoformat(" ") > later
+            time.sleep(0.1)
+    engine.dispose()
