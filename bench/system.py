@@ -82,8 +82,11 @@ class RunningSystem:
         part.rename(folder / file.name)
         return landed
 
-    def wait_until_served(self, pipeline: str, partition: str) -> float:
-        """The second in which the endpoint first answers with the version of ``partition``."""
+    def wait_until_served(self, pipeline: str, partition: str, check: Callable[[], None] = lambda: None) -> float:
+        """The second in which the endpoint first answers with the version of ``partition``.
+
+        ``check`` is called at every look: it raises when waiting on is in vain.
+        """
         settings = self.site.settings
         port = settings.endpoint_port + self.get_pipeline(pipeline).deployment.target.port_offset
         deadline = time.monotonic() + _LONGEST_SECONDS
@@ -91,6 +94,7 @@ class RunningSystem:
             while time.monotonic() < deadline:
                 if client.get("/version").json()["partition"] == partition:
                     return time.time()
+                check()
                 time.sleep(_LOOK_SECONDS)
         raise SystemExit(f"{partition} of {pipeline} was not served within {_LONGEST_SECONDS:.0f} s")
 

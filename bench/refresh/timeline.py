@@ -24,11 +24,13 @@ CHAIN = (
 
 @dataclass(frozen=True)
 class Seconds:
-    """Wall seconds of one refresh: ``parts`` sum up to ``wall``; ``tasks`` is the time in each task of the chain."""
+    """Wall seconds of one refresh: ``parts`` sum up to ``wall``; ``tasks`` is the time in each task of the chain,
+    ``waits`` the time before it, when all that it needs was there."""
 
     wall: float
     parts: Mapping[str, float]
     tasks: Mapping[str, float]
+    waits: Mapping[str, float]
 
 
 def _read_time(text: str) -> float:
@@ -46,6 +48,7 @@ def measure_chain(
     """
     parts = dict.fromkeys(("notice", "next_dag", "between_tasks", "in_tasks"), 0.0)
     tasks: dict[str, float] = {}
+    waits: dict[str, float] = {}
     now = landed
     for place, (dag, chain) in enumerate(CHAIN):
         run, instances = runs[dag]
@@ -62,21 +65,14 @@ def measure_chain(
             parts["between_tasks"] += begin - now
             parts["in_tasks"] += end - begin
             tasks[name] = end - begin
+            waits[name] = begin - now
             now = end
-    return Seconds(served - landed, parts, tasks)
+    return Seconds(served - landed, parts, tasks, waits)
 
 
-def measure_work(steps: Sequence[tuple[str, float, float]], served: float, cores: int) -> dict[str, float]:
-    """Seconds of each step of the chain in plain Python: of the last step what came before the new version was served.
-
-    The fits run side by side: they take at least as long as the longest one, and as their sum divided by the cores.
-    """
-    work: dict[str, float] = {}
-    fits: list[float] = []
-    for name, began, seconds in steps:
-        if name.startswith("fit_candidate["):
-            fits.append(seconds)
-            work["fit_candidate"] = max(max(fits), sum(fits) / cores)
-        elif any(name in chain for _, chain in CHAIN):
-            work[name] = served - began if name == CHAIN[-1][1][-1] else seconds
-    return work
+def measure_work(steps: Sequence[tuple[str, float, float]], served: float) -> dict[str, float]:
+    """Seconds of each step of the chain in plain Python; of the last one what came before the new version answered."""
+    chain = {name for _, names in CHAIN for name in names}
+    return {
+        name: served - began if name == CHAIN[-1][1][-1] else seconds for name, began, seconds in steps if name in chain
+    }
