@@ -29,6 +29,7 @@ from include.pointer import (
 )
 from include.records import utc_now
 from include.serving.board import Board
+from include.serving.breathing import run_breathing
 from include.serving.capture.keeper import Capture
 from include.serving.capture.recorder import Recorder
 from include.serving.counters import RULES, SWAPS, Counters
@@ -263,7 +264,12 @@ class _Follower:
                 path = locate_model(self.folder, candidate)
                 current = self.endpoint.serving
                 if current is None or (current.model.path, current.model.version) != (path, candidate.version):
-                    model = self.load(path, candidate.version)
+                    # At the start nobody is served yet, and whoever waits for it is better served soon.
+                    model = (
+                        self.load(path, candidate.version)
+                        if current is None
+                        else run_breathing(self.load, path, candidate.version)
+                    )
                 else:
                     model = current.model  # the same model under a newer pointer: nothing to load
             except Exception as error:  # noqa: BLE001 (whatever fails, what is served stays served)

@@ -115,7 +115,9 @@ def _read_metadata(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        document = yaml.safe_load((path / "MLmodel").read_bytes())
+        # The C parser, where PyYAML was built with it, takes a tenth: half of a model's loading.
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        document = yaml.load((path / "MLmodel").read_bytes(), Loader=loader)  # noqa: S506 (either is the safe one)
         metadata: dict[str, Any] = dict(document["metadata"]["tollgate"])
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise refuse_model(
