@@ -52,11 +52,13 @@ class Places:
             value = value.replace(f"@{address}", f"@{own}")
         value = value.replace(self.image.place, str(self.image.workdir)).replace("/var/lib/tollgate", str(self.home))
         value = value.replace("/opt/venv/bin:$PATH", f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin")
-        if value in self.hosts:
-            return "127.0.0.1"
         for host in self.hosts:
             value = value.replace(f"//{host}:", "//127.0.0.1:")
         return value
+
+    def put_variable(self, value: str) -> str:
+        """The same for a variable, which may be a host and nothing else."""
+        return "127.0.0.1" if value in self.hosts else self.put(value)
 
 
 class Container:
@@ -84,7 +86,7 @@ class Container:
         """What its processes are started with: the image's variables, then the file's; nothing of this process."""
         image = self._places.image
         given = {name: str(value) for name, value in self.service["environment"].items()}
-        env = {name: self._places.put(value) for name, value in {**image.env, **given}.items()}
+        env = {name: self._places.put_variable(value) for name, value in {**image.env, **given}.items()}
         return {**env, "HOME": str(self._places.home), "LANG": "C.UTF-8"}
 
     def _translate(self, words: Iterable[str]) -> list[str]:

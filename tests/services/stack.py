@@ -42,8 +42,8 @@ def write_settings(stores: Stores) -> dict[str, str]:
         **read_ports({"TOLLGATE_PORT_BASE": str(base)}).to_environment(),
         "TOLLGATE_POSTGRES_USER": server.username or "postgres",
         # A server that asks for no password takes any.
-        "TOLLGATE_POSTGRES_PASSWORD": str(server.password or "any"),
-        "TOLLGATE_REDIS_PASSWORD": str(stores.redis.password or "any"),
+        "TOLLGATE_POSTGRES_PASSWORD": str(server.password or "any-password"),
+        "TOLLGATE_REDIS_PASSWORD": str(stores.redis.password or "any-password"),
     }
 
 

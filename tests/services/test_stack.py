@@ -102,7 +102,7 @@ def test_the_stores_own_healthchecks_pass_on_the_machines_servers(stores: Stores
     kind, *words = _SERVICES[service]["healthcheck"]["test"]
     command = ["/bin/sh", "-c", *words] if kind == "CMD-SHELL" else words
     env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "PGHOST": str(server.host), "PGPORT": str(server.port or 5432)}
-    password = str(stores.redis.password or "any")
+    password = str(stores.redis.password or "any-password")
     done = subprocess.run(command, env={**env, "REDISCLI_AUTH": password}, capture_output=True, check=False)
     assert done.returncode == 0, done
 
