@@ -11,6 +11,8 @@ from uuid import uuid4
 import psycopg2
 import psycopg2.extensions
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from sqlalchemy import URL, make_url
 
 # Another one is named by TOLLGATE_TEST_POSTGRES; its user must be allowed to create databases.
@@ -88,6 +90,7 @@ def take_number(server: URL) -> tuple[redis.Redis, URL]:
             password=server.password,
             db=number,
             socket_connect_timeout=5,
+            retry=Retry(NoBackoff(), 0),
         )
         try:
             if client.dbsize() == 0 and client.set(_TAKEN, os.getpid(), nx=True):
