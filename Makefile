@@ -43,7 +43,7 @@ test: environment-dev ## every test but the slow ones
 	@# Two at a time: most of them wait for processes of their own. tests/conftest.py keeps apart what shares a fixture.
 	@$(PYTHON) -m pytest -m "not slow" -n 2 --no-loadscope-reorder --durations 15
 
-test-slow: environment-dev browser ## services (PostgreSQL), browser, load and kills
+test-slow: environment-dev browser ## services (PostgreSQL, Redis, Celery), browser, load and kills
 	@# Two at a time as well: what they kill is their own.
 	@$(PYTHON) -m pytest -m slow -n 2 --no-loadscope-reorder --durations 15
 

@@ -167,9 +167,9 @@ def load_steps() -> None:
     os.register_at_fork(after_in_child=np.random.seed)
 
 
-def check_alone() -> None:
-    """Raise TerminalError when this process has a second thread: what it forked now could hang."""
-    _check_threads("The scheduler", list_threads() - {os.getpid()})
+def check_alone(who: str) -> None:
+    """Raise TerminalError when this process, ``who``, has a second thread: what it forked now could hang."""
+    _check_threads(who, list_threads() - {os.getpid()})
 
 
 class WarmLocalExecutor(LocalExecutor):
@@ -185,5 +185,5 @@ class WarmLocalExecutor(LocalExecutor):
 
     def _spawn_worker(self) -> None:
         # Also the later ones, which take the place of a worker that died.
-        check_alone()
+        check_alone("The scheduler")
         super()._spawn_worker()  # type: ignore[no-untyped-call]

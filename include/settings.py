@@ -18,7 +18,7 @@ class Settings:
 
     ``home`` holds every piece of state; ``mlflow_public_url``, ``airflow_public_url`` and ``mails_public_url`` are what
     a person's browser opens, while ``mlflow_uri`` is what the code calls. ``mails_public_url`` is empty when mails go
-    to a server of somebody else's.
+    to a server of somebody else's. ``training_queue`` is the executor's queue for fits, None for its default one.
     """
 
     home: Path
@@ -40,6 +40,7 @@ class Settings:
     c_compiler: str | None
     mail_from: str
     cores: int
+    training_queue: str | None
 
     @property
     def landing_root(self) -> Path:
@@ -156,4 +157,5 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
         c_compiler=env.get("TOLLGATE_C_COMPILER") or None,
         mail_from=env.get("TOLLGATE_MAIL_FROM") or "tollgate@localhost",
         cores=_read_int(env, "TOLLGATE_CORES", os.cpu_count() or 1, 1, 4096),
+        training_queue=env.get("TOLLGATE_TRAINING_QUEUE") or None,
     )

@@ -13,6 +13,7 @@ from airflow.sdk.definitions.decorators import TaskDecoratorCollection
 import tollgate_alerts
 from include.declaration.models import Pipeline
 from include.errors import TerminalError
+from include.settings import load_settings
 
 # What a task returns is one XCom. Of a function that returns a dictionary Airflow would store each key once more, by a
 # request for each: a tenth of a second in most tasks, for values that nobody reads.
@@ -44,8 +45,11 @@ def make_default_arguments(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def make_training_arguments(pipeline: Pipeline) -> dict[str, Any]:
-    """A fit may take as long as its declaration says, and no longer."""
-    return {"execution_timeout": timedelta(minutes=pipeline.training.max_minutes)}
+    """A fit may take as long as its declaration says, and no longer; with TOLLGATE_TRAINING_QUEUE it has workers of its
+    own, which only an executor with queues looks at."""
+    arguments: dict[str, Any] = {"execution_timeout": timedelta(minutes=pipeline.training.max_minutes)}
+    queue = load_settings().training_queue
+    return {**arguments, "queue": queue} if queue else arguments
 
 
 def make_rollout_arguments(pipeline: Pipeline) -> dict[str, Any]:

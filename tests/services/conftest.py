@@ -1,62 +1,59 @@
-"""Databases on a real PostgreSQL server, and the logs of a system whose test failed."""
+"""Databases on a real PostgreSQL server, a number of a real Redis, and the logs of a system whose test failed.
+
+CI must have both servers; elsewhere a test without them is skipped. Either way it says which address it missed.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from uuid import uuid4
+from contextlib import contextmanager
 
-import psycopg2
 import pytest
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL
 
 from tests.scenarios.conftest import pytest_runtest_makereport as pytest_runtest_makereport
+from tests.services.servers import (
+    ServerMissing,
+    Stores,
+    connect,
+    drop_databases,
+    find_server,
+    name_databases,
+    take_stores,
+)
 
-# Another one is named by TOLLGATE_TEST_POSTGRES; its user must be allowed to create databases.
-POSTGRES = "postgresql+psycopg2://postgres@127.0.0.1:5432/test"
 
-
-def find_server() -> URL:
-    """The server that the tests may make databases on."""
-    return make_url(os.environ.get("TOLLGATE_TEST_POSTGRES") or POSTGRES)
-
-
-def connect(server: URL, database: str | None = None) -> psycopg2.extensions.connection:
-    """A connection on which every statement is a transaction. CI must have the server; elsewhere the test is skipped.
-
-    Either way it says which address it missed.
-    """
+@contextmanager
+def require_server() -> Iterator[None]:
+    """Fail in CI where a server is missing, and skip elsewhere."""
     try:
-        connection = psycopg2.connect(
-            host=server.host,
-            port=server.port,
-            user=server.username,
-            password=server.password,
-            dbname=database or server.database,
-            connect_timeout=5,
-        )
-    except psycopg2.OperationalError as error:
-        missed = f"No PostgreSQL at {server} ({str(error).strip()}); TOLLGATE_TEST_POSTGRES names another."
+        yield
+    except ServerMissing as error:
         if os.environ.get("CI") == "true":
-            pytest.fail(missed)
-        pytest.skip(missed)
-    connection.autocommit = True
-    return connection
+            pytest.fail(str(error))
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")
 def databases() -> Iterator[dict[str, URL]]:
-    """An empty database each for ``airflow`` and ``mlflow``; dropped afterwards, whoever is still connected."""
+    """An empty database each for ``airflow`` and ``mlflow``; dropped afterwards."""
     server = find_server()
-    connection = connect(server)
-    mark = uuid4().hex[:12]
-    made = {owner: server.set(database=f"tollgate_{owner}_{mark}") for owner in ("airflow", "mlflow")}
-    with connection.cursor() as cursor:
-        try:
+    made = name_databases(server)
+    with require_server():
+        connection = connect(server)
+    try:
+        with connection.cursor() as cursor:
             for address in made.values():
                 cursor.execute(f'CREATE DATABASE "{address.database}"')
-            yield made
-        finally:
-            for address in made.values():
-                cursor.execute(f'DROP DATABASE IF EXISTS "{address.database}" WITH (FORCE)')
-    connection.close()
+        yield made
+    finally:
+        connection.close()
+        drop_databases(server, made.values())
+
+
+@pytest.fixture(scope="module")
+def stores() -> Iterator[Stores]:
+    """Names of databases that do not exist yet, and a number of Redis; all is gone afterwards."""
+    with require_server(), take_stores() as taken:
+        yield taken

@@ -10,7 +10,8 @@ from sqlalchemy import URL
 from tests.scenarios.customer import REQUEST
 from tests.scenarios.lenient import PIPELINE, PIPELINES, land, take_rows
 from tests.scenarios.system import RunningSystem
-from tests.services.conftest import connect, find_server
+from tests.services.conftest import require_server
+from tests.services.servers import connect, find_server
 
 MONTH = "2013-01"
 # A minute and a half on two idle cores; a busy machine takes several times as long.
@@ -67,6 +68,6 @@ def test_a_missing_server_fails_in_ci_and_is_named_either_way(
 ) -> None:
     monkeypatch.setenv("CI", ci)
     monkeypatch.setenv("TOLLGATE_TEST_POSTGRES", "postgresql+psycopg2://nobody:hidden@127.0.0.1:1/none")
-    with pytest.raises(outcome, match=r"127\.0\.0\.1:1/none") as caught:
+    with pytest.raises(outcome, match=r"127\.0\.0\.1:1/none") as caught, require_server():
         connect(find_server())
     assert "hidden" not in str(caught.value)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import functools
+import hashlib
+import importlib.resources
 import importlib.util
+import json
 import re
+from fnmatch import fnmatch
 from typing import Any
 
 import pytest
-from check_jsonschema.builtin_schemas import get_builtin_schema  # type: ignore[import-untyped]
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from include.settings import PROJECT_ROOT
@@ -18,6 +21,10 @@ from tests.unit.compose_file import COMPOSE_TEXT, list_required, read_compose
 _COMPOSE: dict[str, Any] = read_compose(list_required())
 _SERVICES: dict[str, dict[str, Any]] = _COMPOSE["services"]
 _ALL = pytest.mark.parametrize("name", sorted(_SERVICES))
+_DOCKERFILE = (PROJECT_ROOT / "Dockerfile").read_text()
+_VENDOR = importlib.resources.files("check_jsonschema.builtin_schemas") / "vendor"
+# schema/compose-spec.json of github.com/compose-spec/compose-spec, Apache-2.0.
+_SCHEMA = _VENDOR / "compose-spec.json"
 
 
 def _read_command(service: dict[str, Any]) -> list[str]:
@@ -27,8 +34,8 @@ def _read_command(service: dict[str, Any]) -> list[str]:
 
 @functools.cache
 def load_validator() -> Draft202012Validator:
-    """Compose's own schema, as check-jsonschema carries it."""
-    schema = get_builtin_schema("vendor.compose-spec")
+    """Compose's own schema, as the locked version of check-jsonschema carries it."""
+    schema = json.loads(_SCHEMA.read_bytes())
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema)
 
@@ -36,6 +43,16 @@ def load_validator() -> Draft202012Validator:
 def find_breaches(compose: dict[str, Any]) -> list[str]:
     """What the schema says against a file, each with its place."""
     return [f"{error.json_path}: {error.message}" for error in load_validator().iter_errors(compose)]
+
+
+def test_the_schema_is_the_known_one_with_its_licence() -> None:
+    """Another version of check-jsonschema may bring another schema; whoever updates it looks at both."""
+    digest = hashlib.sha256(_SCHEMA.read_bytes()).hexdigest()
+    assert digest == "d549057ebc2925f39f62799eab0db7b9e2c18b35b6c00595199116da3ed10e64"
+    assert (_VENDOR / "sha256" / "compose-spec.sha256").read_text().strip() == digest
+    assert "Apache License" in (_VENDOR / "licenses" / "LICENSE.compose-spec").read_text()
+    schema = json.loads(_SCHEMA.read_bytes())
+    assert (schema["title"], schema["additionalProperties"]) == ("Compose Specification", False)
 
 
 def test_compose_itself_would_take_the_file() -> None:
@@ -65,8 +82,8 @@ def test_a_file_with_a_wrong_key_or_value_is_found_out(place: tuple[str, ...], v
 
 
 def test_every_part_of_the_system_is_a_service() -> None:
-    """Airflow's six parts on Celery, its two stores, MLflow, the endpoints and the mails."""
-    airflow = {"api-server", "scheduler", "dag-processor", "triggerer", "worker", "airflow-init"}
+    """Airflow's parts on Celery with a worker for each queue, its two stores, MLflow, the endpoints and the mails."""
+    airflow = {"api-server", "scheduler", "dag-processor", "triggerer", "worker", "worker-training", "airflow-init"}
     assert set(_SERVICES) == airflow | {"postgres", "redis", "mlflow", "endpoint", "mail-catcher"}
     for name in airflow:
         assert _SERVICES[name]["environment"]["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
@@ -80,6 +97,58 @@ def test_service_is_complete(name: str) -> None:
     assert re.fullmatch(r"\d+\.\d+[\w.-]*", tag), service["image"]
     assert service["healthcheck"]["test"]
     assert service["restart"] in ("unless-stopped", "on-failure")
+
+
+@_ALL
+def test_service_may_do_and_take_no_more_than_it_needs(name: str) -> None:
+    """Nobody is root, nobody becomes it, and each has its share of cores, memory and room for logs."""
+    service = _SERVICES[name]
+    user = service.get("user") or _read_dockerfile_user()
+    assert user not in ("", "0", "root")
+    assert (service["cap_drop"], service["security_opt"]) == (["ALL"], ["no-new-privileges:true"])
+    assert service["init"] is True, "somebody has to reap what a killed process leaves"
+    limits = service["deploy"]["resources"]["limits"]
+    assert float(limits["cpus"]) > 0
+    assert re.fullmatch(r"\d+[mg]", limits["memory"])
+    assert service["logging"]["options"].keys() == {"max-size", "max-file"}
+
+
+def _read_dockerfile_user() -> str:
+    return re.findall(r"^USER (\S+)$", _DOCKERFILE, re.MULTILINE)[-1]
+
+
+def test_the_image_is_built_in_two_steps_from_what_the_context_has() -> None:
+    """The libraries come from a step whose tools stay behind; .dockerignore lets through what is copied."""
+    assert len(re.findall(r"^FROM python:\d+\.\d+\.\d+-slim-\w+", _DOCKERFILE, re.MULTILINE)) == 2
+    copied: set[str] = set()
+    for name in ("Dockerfile", "Dockerfile.serving"):
+        for line in (PROJECT_ROOT / name).read_text().splitlines():
+            if line.startswith("COPY ") and "--from" not in line:
+                copied |= {source.partition("/")[0] for source in line.split()[1:-1]}
+    lines = (PROJECT_ROOT / ".dockerignore").read_text().splitlines()
+    assert "*" in lines
+    let_through = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    assert copied == let_through
+    kept_out = [".env", ".git", ".venv", ".tollgate", "tests"]
+    assert not any(fnmatch(name, pattern) for name in kept_out for pattern in let_through)
+
+
+def test_each_queue_has_a_worker_that_imports_before_it_forks() -> None:
+    workers = {name: _SERVICES[name] for name in ("worker", "worker-training")}
+    queues = {}
+    for name, worker in workers.items():
+        command, env = _read_command(worker), worker["environment"]
+        assert command[:3] == ["airflow", "celery", "worker"]
+        queues[name] = command[command.index("--queues") + 1]
+        assert json.loads(env["AIRFLOW__CELERY__EXTRA_CELERY_CONFIG"]) == {"imports": ["config.warm_celery"]}
+        # As it is called, so it is asked for: two with one name would answer for each other.
+        node = command[command.index("--celery-hostname") + 1].removesuffix("%h")
+        assert f'-d "{node}$(hostname)"' in worker["healthcheck"]["test"][1]
+    training = _SERVICES["dag-processor"]["environment"]["TOLLGATE_TRAINING_QUEUE"]
+    assert queues == {"worker": "default", "worker-training": training}
+    renamed = read_compose({**list_required(), "TOLLGATE_TRAINING_QUEUE": "big"})["services"]
+    assert "big" in renamed["worker-training"]["command"]
+    assert renamed["dag-processor"]["environment"]["TOLLGATE_TRAINING_QUEUE"] == "big"
 
 
 @_ALL

@@ -27,19 +27,14 @@ _SERVICES: dict[str, dict[str, Any]] = read_compose(list_required())["services"]
 _OURS = sorted(name for name, service in _SERVICES.items() if service["image"].startswith("tollgate:"))
 _WITH_AIRFLOW = sorted(name for name in _OURS if "AIRFLOW_HOME" in _SERVICES[name]["environment"])
 
-_OWN_PORTS = "every container has all ports to itself: the numbers stand in its command"
+_OWN_PORTS = "no program asks for it: the file has it where it is needed"
 _SECRETS = "made once by make run; from .env in containers"
 _NAMES = "containers know each other by their services' names, not by the loopback address"
 # What `make run` sets and a container does not have.
 ONLY_EMBEDDED = {
     "AIRFLOW__API__HOST": "in the command of api-server",
     "AIRFLOW__API__PORT": "in the command of api-server",
-    "AIRFLOW__CORE__HOSTNAME_CALLABLE": "a container's own name is the one under which its logs are fetched",
-    "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": _OWN_PORTS,
-    "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": _OWN_PORTS,
-    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": _OWN_PORTS,
-    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "a Celery worker that is started again takes up what waits in Redis",
-    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "the same",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "what waits in Redis waits for a worker, and long",
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "about the locks of SQLite; here it is PostgreSQL",
     "TOLLGATE_SYSTEM": "the mark by which make stop finds processes",
     "TOLLGATE_PIPELINES": "the image holds the pipelines, at the default place",
@@ -55,6 +50,13 @@ ONLY_CONTAINERS = {
     "AIRFLOW__CELERY__WORKER_CONCURRENCY": "Celery's",
     "AIRFLOW__CELERY__RESULT_BACKEND": "Celery's",
     "AIRFLOW__CELERY__BROKER_URL": "Celery's",
+    "AIRFLOW__CELERY__EXTRA_CELERY_CONFIG": "Celery's",
+    "AIRFLOW__CELERY__OPERATION_TIMEOUT": "Celery's",
+    "AIRFLOW__CELERY__SYNC_PARALLELISM": "Celery's",
+    "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "Celery's",
+    "TOLLGATE_EXECUTOR": "whether Celery's workers are warm; make run reads it, and no program of it does",
+    "TOLLGATE_TRAINING_QUEUE": "only an executor with queues looks at it; make run passes on what is set",
+    "MLFLOW_BACKEND_STORE_URI": "in the command of make run's MLflow; here with a password",
     "ADMIN_PASSWORD": "airflow-init writes it to the passwords' file",
     "PYTHONDONTWRITEBYTECODE": "the code's folder belongs to root",
     "TOLLGATE_MAIL_CATCHER": _NAMES,
@@ -74,6 +76,9 @@ ONLY_CONTAINERS = {
 # What both have, with another value.
 OTHERWISE = {
     "AIRFLOW__CORE__EXECUTOR": "Celery instead of a fork",
+    "AIRFLOW__CORE__PARALLELISM": "how much runs is up to Celery's workers",
+    "AIRFLOW__CORE__HOSTNAME_CALLABLE": "a container's own name is the one under which its logs are fetched",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "a Celery worker that is started again takes up what waits in Redis",
     "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": _NAMES,
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "PostgreSQL instead of SQLite",
     "AIRFLOW__CORE__FERNET_KEY": _SECRETS,
@@ -86,11 +91,23 @@ OTHERWISE = {
     "PATH": "the image's environment instead of .venv",
 }
 # Of which services each of these is true; all others must agree in everything.
-_AIRFLOW_ONLY = re.compile(r"AIRFLOW|TOLLGATE_SMTP_|TOLLGATE_MAIL_CATCHER|ADMIN_PASSWORD")
+_AIRFLOW_ONLY = re.compile(
+    r"AIRFLOW|TOLLGATE_SMTP_|TOLLGATE_MAIL_CATCHER|ADMIN_PASSWORD|TOLLGATE_EXECUTOR|TOLLGATE_TRAINING_QUEUE"
+)
+# What one service alone has.
+_OWN = {
+    "ADMIN_PASSWORD": {"airflow-init"},
+    "MLFLOW_BACKEND_STORE_URI": {"airflow-init", "mlflow"},
+}
 
 
 def make_site() -> Site:
     return load_site({"TOLLGATE_HOME": "/var/lib/tollgate", "PATH": "/usr/bin"})
+
+
+def list_contained_only(service: str) -> set[str]:
+    """The names of ONLY_CONTAINERS that this service has."""
+    return {name for name in ONLY_CONTAINERS if service in _OWN.get(name, {service})}
 
 
 def list_embedded() -> dict[str, str]:
@@ -112,9 +129,7 @@ def list_contained(service: str) -> dict[str, str]:
 def test_airflow_in_a_container_has_the_settings_of_make_run(service: str) -> None:
     embedded, contained = list_embedded(), list_contained(service)
     assert embedded.keys() - contained.keys() == ONLY_EMBEDDED.keys()
-    assert contained.keys() - embedded.keys() == ONLY_CONTAINERS.keys() - (
-        set() if service == "airflow-init" else {"ADMIN_PASSWORD"}
-    )
+    assert contained.keys() - embedded.keys() == list_contained_only(service)
     differing = {name for name in embedded.keys() & contained.keys() if embedded[name] != contained[name]}
     assert differing == OTHERWISE.keys()
 
@@ -127,7 +142,7 @@ def test_the_other_containers_have_the_settings_of_make_run(service: str) -> Non
         return {name for name in names if not _AIRFLOW_ONLY.match(name)}
 
     assert leave_out_airflow(embedded.keys() - contained.keys()) == leave_out_airflow(set(ONLY_EMBEDDED))
-    assert contained.keys() - embedded.keys() == leave_out_airflow(set(ONLY_CONTAINERS))
+    assert contained.keys() - embedded.keys() == leave_out_airflow(list_contained_only(service))
     differing = {name for name in embedded.keys() & contained.keys() if embedded[name] != contained[name]}
     assert differing == leave_out_airflow(set(OTHERWISE))
 
@@ -135,7 +150,8 @@ def test_the_other_containers_have_the_settings_of_make_run(service: str) -> Non
 def test_calls_between_containers_take_no_proxy() -> None:
     for name in _OURS:
         spared = _SERVICES[name]["environment"]["NO_PROXY"].split(",")
-        addressed = {"api-server", "worker", "triggerer", "postgres", "redis", "mlflow", "endpoint", "mail-catcher"}
+        airflow = {"api-server", "worker", "worker-training", "triggerer"}
+        addressed = airflow | {"postgres", "redis", "mlflow", "endpoint", "mail-catcher"}
         assert set(spared) == addressed | {"localhost", "127.0.0.1"}
         assert addressed <= _SERVICES.keys()
 
@@ -146,7 +162,7 @@ _OPTIONS = {
     "scheduler": {"--skip-serve-logs": "no other program's logs come from its port there"},
     "triggerer": {"--skip-serve-logs": "the web page fetches the logs of triggers from it"},
     "dag-processor": {},
-    "mlflow": {},
+    "mlflow": {"--backend-store-uri": "MLFLOW_BACKEND_STORE_URI says it, with a password that ps would show"},
     "mail-catcher": {},
 }
 
@@ -163,7 +179,9 @@ def test_every_program_of_make_run_is_a_service_started_likewise() -> None:
     del programs["log-stub"]
     assert programs.keys() == _OPTIONS.keys()
     # What only containers have: both stores, Celery's worker, the first steps, all endpoints in one.
-    assert _SERVICES.keys() - programs.keys() == {"postgres", "redis", "worker", "airflow-init", "endpoint"}
+    assert _SERVICES.keys() - programs.keys() == {
+        *("postgres", "redis", "worker", "worker-training", "airflow-init", "endpoint")
+    }
     for name, program in programs.items():
         command = _SERVICES[name]["command"]
         dropped = _list_options(list(program.command)) - _list_options(command)

@@ -1,0 +1,1 @@
+"""How many tasks the Celery workers of docker-compose.yaml get through."""
