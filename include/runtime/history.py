@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from include.contracts import pack, unpack
 from include.declaration.models import Candidate, Pipeline
 from include.records import list_records, read_record, write_record
+from include.runtime.expectation import Forecast
 from include.settings import Settings
 
 _KIND = "fit"
@@ -40,6 +42,7 @@ class FitRecord:
     ``peak_mb`` is the most resident memory that the fit's processes had from its beginning to its end, of which
     ``base_mb`` was there before it. ``recipe`` names what was fitted (candidate, parameters, features); ``cost`` is in
     the currency of the declared ladder; ``cores`` are the machine's; ``finished_at`` is ISO 8601 in UTC.
+    ``forecasts`` is what had been expected, by quantity, from the fits before.
     """
 
     pipeline: str
@@ -62,6 +65,7 @@ class FitRecord:
     finished_at: str
     mlflow_run_id: str
     dag_run: str = ""
+    forecasts: Mapping[str, Forecast] = field(default_factory=dict)
 
     @property
     def fit_cpu_seconds(self) -> float:

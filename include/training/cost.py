@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from include.contracts import TrainingSet
 from include.declaration.models import Pipeline
 from include.records import utc_now
+from include.runtime.expectation import Forecast
 from include.runtime.history import FitRecord, name_recipe
 from include.runtime.measure import Meter
 from include.settings import Settings
@@ -27,8 +29,9 @@ def describe_fit(
     *,
     rung: str,
     dag_run: str,
+    forecasts: Mapping[str, Forecast] | None = None,
 ) -> FitRecord:
-    """The record of a fit that has just ended; ``meter`` has measured it."""
+    """The record of a fit that has just ended; ``meter`` has measured it, ``forecasts`` were made before."""
     return FitRecord(
         pipeline=pipeline.name,
         candidate=candidate_name,
@@ -50,14 +53,21 @@ def describe_fit(
         finished_at=utc_now(),
         mlflow_run_id=run_id,
         dag_run=dag_run,
+        forecasts=forecasts or {},
     )
 
 
 def list_metrics(record: FitRecord) -> dict[str, float]:
-    """The record's figures under MLflow's names of them."""
+    """The record's figures under MLflow's names of them, and what had been expected beside what came."""
     seconds = {f"{name}_seconds": getattr(record.seconds, name) for name in ("load", "features", "fit", "evaluate")}
+    expected = {}
+    for quantity, forecast in record.forecasts.items():
+        expected[f"forecast_{quantity}"] = forecast.value
+        expected[f"forecast_{quantity}_low"] = forecast.low
+        expected[f"forecast_{quantity}_high"] = forecast.high
     return {
         **seconds,
+        **expected,
         "fit_cpu_seconds": record.fit_cpu_seconds,
         "cpu_seconds": record.cpu_seconds,
         "wall_seconds": record.wall_seconds,

@@ -12,8 +12,10 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from include.contracts import TrainedModel, TrainingSet, pack, unpack
 from include.declaration.models import Pipeline
 from include.errors import TrainingDataInvalid
+from include.runtime.forecast import forecast_from, list_past_fits
 from include.runtime.history import write_fit
 from include.runtime.measure import Meter, measure_work
+from include.runtime.plot import draw_runtime
 from include.scoring.row_features import RowFeatures
 from include.scoring.scorer import Scorer
 from include.settings import Settings
@@ -168,6 +170,8 @@ def fit_candidate(
         return resumed
     # Inputs first: a conflict shows before the time of a fit is spent.
     _log_inputs(settings, pipeline, training_set, candidate_name, run_id)
+    past = list_past_fits(settings, pipeline, candidate_name, rung=rung, but=run_id)
+    forecasts = forecast_from(past, training_set.train_rows)
     path = locate_predictions(training_set, candidate_name, run_id)
     with measure_work() as meter:
         scorer = fit_scorer(pipeline, training_set, candidate_name, threads, meter)
@@ -181,12 +185,22 @@ def fit_candidate(
                 importance = measure_importance(scorer, requests, labels, pipeline.training.seed)
             metrics = evaluate_predictions(labels, predictions)
     record = describe_fit(
-        settings, pipeline, training_set, candidate_name, run_id, threads, meter, rung=rung, dag_run=dag_run
+        settings,
+        pipeline,
+        training_set,
+        candidate_name,
+        run_id,
+        threads,
+        meter,
+        rung=rung,
+        dag_run=dag_run,
+        forecasts=forecasts,
     )
     log_metrics(settings, run_id, {**metrics, **list_metrics(record)})
     with tempfile.TemporaryDirectory() as folder:
-        if draw_plots(Path(folder), labels, predictions, importance):
-            log_artifact(settings, run_id, Path(folder), "plots")
+        draw_plots(Path(folder), labels, predictions, importance)
+        draw_runtime(Path(folder) / "runtime.png", past, record)
+        log_artifact(settings, run_id, Path(folder), "plots")
     log_json(settings, run_id, importance, "plots/importance.json")
     log_predictions(settings, run_id, path)
     model_uri = log_scorer(settings, run_id, scorer, pipeline, training_set, requests)

@@ -67,7 +67,14 @@ def test_everything_of_a_fit_is_in_its_run_and_a_retry_resumes(
         run = client.get_run(run_id)
         assert {f.path for f in client.list_artifacts(run_id, "plots")} == {
             f"plots/{name}"
-            for name in ("calibration.png", "confusion.png", "curves.png", "importance.json", "importance.png")
+            for name in (
+                "calibration.png",
+                "confusion.png",
+                "curves.png",
+                "importance.json",
+                "importance.png",
+                "runtime.png",
+            )
         }
         assert client.list_artifacts(run_id, "training_set")
     assert run.data.metrics["roc_auc"] == trained.metrics["roc_auc"]
@@ -95,6 +102,26 @@ def test_everything_of_a_fit_is_in_its_run_and_a_retry_resumes(
     assert list_fits(tracked, pipeline.name) == [record]
     with open_client(tracked) as client:
         assert len(client.get_metric_history(run_id, "fit_cpu_seconds")) == 1
+
+
+def test_forecast_and_outcome_of_the_fourth_training_stand_beside_each_other(tracked: Settings, tmp_path: Path) -> None:
+    pipeline = make_pipeline("foretold")
+    training_set = prepare_toy(tracked, pipeline, tmp_path)
+    for number in range(4):
+        run_id = open_run(tracked, pipeline.name, f"dag/run-{number}/trees", "trees", {})
+        fit_candidate(tracked, pipeline, training_set, "trees", run_id, threads=1)
+    *past, record = list_fits(tracked, pipeline.name)
+    assert [len(fit.forecasts) for fit in past] == [0, 3, 3]
+    assert [fit.forecasts["cpu_seconds"].trusted for fit in [*past[1:], record]] == [False, False, True]
+    forecast = record.forecasts["cpu_seconds"]
+    assert (forecast.rows, forecast.runs) == (800, 3)
+    assert min(fit.cpu_seconds for fit in past) <= forecast.value <= max(fit.cpu_seconds for fit in past)
+    with open_client(tracked) as client:
+        metrics = client.get_run(run_id).data.metrics
+    told = {name: metrics[f"forecast_{name}"] for name in ("cpu_seconds", "wall_seconds", "peak_memory_mb")}
+    assert told["cpu_seconds"] == forecast.value
+    assert metrics["forecast_cpu_seconds_low"] < forecast.value < metrics["forecast_cpu_seconds_high"]
+    assert metrics["peak_memory_mb"] == pytest.approx(told["peak_memory_mb"], rel=0.2)
 
 
 def test_a_try_that_died_after_its_model_was_logged_is_made_again_with_the_same_model(
