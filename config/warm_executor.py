@@ -86,6 +86,7 @@ LIBRARIES = (
 STEPS = (
     "include.steps.refresh",
     "include.steps.train",
+    "include.steps.runtime",
     "include.runtime.scaling",
     "include.steps.deploy",
     "include.steps.rollback",

@@ -16,7 +16,7 @@ from include.declaration import Pipeline
 from include.declaration.loader import load_pipelines
 from include.links import link_mlflow_run
 from include.settings import load_settings
-from tollgate_alerts import mail_task_failure, post_mail
+from tollgate_alerts import mail_task_failure, post_any, post_mail
 from tollgate_assets import candidate_asset, validated_asset
 from tollgate_deadlines import make_deadline
 from tollgate_defaults import make_default_arguments, make_training_arguments, task
@@ -79,12 +79,14 @@ def build_train_model(pipeline: Pipeline) -> DAG:
     @task(map_index_template="{{ task.op_kwargs['candidate'] }}", **make_training_arguments(pipeline))
     @leave_reasons
     def fit_candidate(candidate: str, training_set: dict[str, Any], parent_run_id: str) -> dict[str, Any]:
+        from include.steps.runtime import foresee_growth, report_slowdown
         from include.steps.train import fit_one
 
+        settings, prepared = load_settings(), unpack(TrainingSet, training_set)
         identity = identify_run(get_current_context())
-        trained = fit_one(
-            load_settings(), pipeline, unpack(TrainingSet, training_set), candidate, parent_run_id, identity
-        )
+        post_any(foresee_growth(settings, pipeline, prepared, candidate, identity))
+        trained = fit_one(settings, pipeline, prepared, candidate, parent_run_id, identity)
+        post_any(report_slowdown(settings, pipeline, trained))
         return pack(trained)
 
     @task
