@@ -87,6 +87,7 @@ STEPS = (
     "include.steps.refresh",
     "include.steps.train",
     "include.steps.runtime",
+    "include.steps.ladder",
     "include.runtime.scaling",
     "include.steps.deploy",
     "include.steps.rollback",

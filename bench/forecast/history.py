@@ -57,14 +57,14 @@ def _prepare(settings: Settings, pipeline: Pipeline, window: Window) -> Training
 
 def _fit(settings: Settings, pipeline: Pipeline, training_set: TrainingSet, candidate: str, number: int) -> FitRecord:
     from include.runtime.measure import measure_work
-    from include.training.cost import DEFAULT_RUNG, describe_fit
+    from include.training.cost import describe_fit
     from include.training.fit import fit_scorer
 
     with measure_work() as meter:
         fit_scorer(pipeline, training_set, candidate, 1, meter)
-    run_id = f"{number:032x}"
+    run_id, rung = f"{number:032x}", pipeline.training.ladder.rungs[0].name
     return describe_fit(
-        settings, pipeline, training_set, candidate, run_id, 1, meter, rung=DEFAULT_RUNG, dag_run=training_set.partition
+        settings, pipeline, training_set, candidate, run_id, 1, meter, rung=rung, dag_run=training_set.partition
     )
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from include.contracts import TrainingSet
 from include.declaration.models import Pipeline
 from include.links import link_mlflow_run
 from include.mail.compose import Mail
 from include.mail.letters import write_mail
+from include.runtime.attempts import Attempt
 from include.runtime.expectation import Forecast
 from include.runtime.forecast import Growth, Slowdown
 from include.runtime.history import FitRecord
+from include.runtime.ladder import Choice
 from include.settings import Settings
 
 
@@ -56,4 +61,58 @@ def describe_slowdown(settings: Settings, pipeline: Pipeline, record: FitRecord,
         ),
         next_step="Compare this run with the one before in MLflow: parameters, libraries, machine, the code.",
         links=[("Run in MLflow", link_mlflow_run(settings, record.mlflow_run_id))],
+    )
+
+
+def describe_rung(
+    settings: Settings, pipeline: Pipeline, training_set: TrainingSet, choice: Choice, parent_run_id: str, key: str
+) -> Mail:
+    """A training begins on a rung that is not the lowest: why, and what it costs."""
+    currency = pipeline.training.ladder.currency
+    return write_mail(
+        pipeline.name,
+        pipeline.owner,
+        key=f"rung/{key}/{choice.rung}",
+        tone="warn",
+        subject=f"training for {training_set.partition} begins on {choice.rung}",
+        headline=f"The training for {training_set.partition} begins on {choice.rung}, at about {choice.cost:.4f} "
+        f"{currency}",
+        lines=(choice.reason, "The model is the same whatever the rung; the next training chooses anew."),
+        facts=(
+            ("Rows", f"{training_set.train_rows:,}"),
+            ("The fits have", "no limit" if choice.allowed is None else f"{choice.allowed:.0f} s"),
+            ("Forecast from", choice.forecast_from),
+            ("Expected cost", f"{choice.cost:.4f} {currency}"),
+            *((outlook.rung, outlook.describe().partition(": ")[2]) for outlook in choice.outlooks),
+        ),
+        next_step="Nothing, if the cost is fine; otherwise lower the budget in training.ladder, or lengthen the SLA.",
+        links=[("Training in MLflow", link_mlflow_run(settings, parent_run_id))],
+    )
+
+
+def describe_climb(
+    settings: Settings,
+    pipeline: Pipeline,
+    rung: str,
+    problems: Mapping[str, Attempt],
+    parent_run_id: str,
+    key: str,
+) -> Mail:
+    """Fits failed on their rung in a way that the next one may mend, and go on there."""
+    ladder = pipeline.training.ladder
+    names = ", ".join(problems)
+    price = ladder.find(rung).cost_per_hour
+    return write_mail(
+        pipeline.name,
+        pipeline.owner,
+        key=f"climb/{key}/{rung}/{names}",
+        tone="warn",
+        subject=f"training goes on on {rung}",
+        headline=f"The fit of {names} failed and goes on on {rung}, at {price:.2f} {ladder.currency} an hour",
+        lines=tuple(
+            f"{name} on {each.rung}: {each.failure or 'lost'}. {each.problem}" for name, each in problems.items()
+        ),
+        facts=(("Rung", rung), ("Price", f"{price:.2f} {ladder.currency} an hour")),
+        next_step="Nothing now. If it happens again, declare the lower rung's true memory_mb: it is passed over then.",
+        links=[("Training in MLflow", link_mlflow_run(settings, parent_run_id))],
     )

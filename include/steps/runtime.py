@@ -11,7 +11,6 @@ from include.runtime.expectation import Forecast
 from include.runtime.forecast import QUANTITIES, Slowdown, forecast_from, judge_growth, judge_slowdown, list_past_fits
 from include.runtime.history import FitRecord, list_fits, read_fit
 from include.settings import Settings
-from include.training.cost import DEFAULT_RUNG
 
 # What a fit alone may be expected to take of the time that the whole training has, before the owner hears of it.
 GROWTH_SHARE = 0.8
@@ -40,7 +39,7 @@ def foresee_growth(
 ) -> Mail | None:
     """The mail to send before a fit that will be long because its data grew; None where it will not be."""
     allowed = read_allowance(pipeline)
-    past = list_past_fits(settings, pipeline, candidate, rung=DEFAULT_RUNG)
+    past = list_past_fits(settings, pipeline, candidate, rung=pipeline.training.ladder.rungs[0].name)
     forecast = forecast_from(past, training_set.train_rows).get("wall_seconds")
     if allowed is None or forecast is None or not forecast.trusted or forecast.value <= GROWTH_SHARE * allowed:
         return None

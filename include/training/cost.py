@@ -15,8 +15,6 @@ from include.settings import Settings
 from include.training.estimators import find_candidate
 from include.training.storage import SET_FILE, parse_partition_versions
 
-DEFAULT_RUNG = "worker"
-
 
 def describe_fit(
     settings: Settings,
@@ -49,7 +47,7 @@ def describe_fit(
         cpu=meter.cpu,
         base_mb=meter.base_mb,
         peak_mb=meter.peak_mb,
-        cost=0.0,
+        cost=round(meter.seconds.total / 3600 * pipeline.training.ladder.find(rung).cost_per_hour, 6),
         finished_at=utc_now(),
         mlflow_run_id=run_id,
         dag_run=dag_run,

@@ -22,7 +22,8 @@ from include.settings import Settings
 from include.tracking.datasets import LinkedDataset, log_datasets
 from include.tracking.entries import log_artifact, log_json, log_metrics, log_params, read_tags, set_tags
 from include.tracking.models import download_predictions, log_predictions, log_scorer
-from include.training.cost import DEFAULT_RUNG, describe_fit, list_metrics
+from include.training.cluster import Engine, choose_engine, fit_here
+from include.training.cost import describe_fit, list_metrics
 from include.training.dataset import dump_features
 from include.training.estimators import build_estimator, find_candidate
 from include.training.evaluate import evaluate_predictions, read_rows, write_predictions
@@ -43,8 +44,10 @@ def fit_scorer(
     candidate_name: str,
     threads: int,
     meter: Meter | None = None,
+    engine: Engine = fit_here,
 ) -> Scorer:
-    """Fit the candidate on the training rows with at most ``threads`` threads. Same inputs, same model.
+    """Fit the candidate on the training rows with at most ``threads`` threads. Same inputs, same model, whatever the
+    ``engine`` that does it.
 
     ``meter`` is told what each phase took. Raises DeclarationError (unknown candidate, parameters), TrainingDataInvalid
     when the estimator refuses the data.
@@ -61,7 +64,7 @@ def fit_scorer(
             features = scorer.row_features.transform(requests)
         try:
             with meter.phase("fit"):
-                scorer.fit_features(features, labels)
+                scorer = engine(scorer, features, labels, threads, meter)
         except ValueError as error:
             # An empty feature makes scikit-learn's trees fail with a message about window shapes.
             empty = [str(name) for name in features.columns if features[name].isna().all()]
@@ -155,12 +158,12 @@ def fit_candidate(
     run_id: str,
     threads: int,
     *,
-    rung: str = DEFAULT_RUNG,
+    rung: str | None = None,
     dag_run: str = "",
 ) -> TrainedModel:
     """Fit, evaluate and log one candidate to the open MLflow run ``run_id``; a repeat returns what is logged.
 
-    ``rung`` is where this happens, ``dag_run`` ("DAG/run") who does it, both for the run-time history.
+    ``rung`` is where this happens, None the ladder's lowest; ``dag_run`` ("DAG/run") who does it.
     The tag ``tollgate.fitted`` is written last, so a try that was killed anywhere is simply made again, with the same
     result. Raises DeclarationError, TrainingDataInvalid, TrackingUnavailable, TrackingConflict (the run was made from
     something else).
@@ -170,11 +173,13 @@ def fit_candidate(
         return resumed
     # Inputs first: a conflict shows before the time of a fit is spent.
     _log_inputs(settings, pipeline, training_set, candidate_name, run_id)
+    rung = rung or pipeline.training.ladder.rungs[0].name
     past = list_past_fits(settings, pipeline, candidate_name, rung=rung, but=run_id)
     forecasts = forecast_from(past, training_set.train_rows)
     path = locate_predictions(training_set, candidate_name, run_id)
     with measure_work() as meter:
-        scorer = fit_scorer(pipeline, training_set, candidate_name, threads, meter)
+        engine = choose_engine(pipeline.training.ladder.find(rung), settings.cores)
+        scorer = fit_scorer(pipeline, training_set, candidate_name, threads, meter, engine)
         with meter.phase("evaluate"):
             requests, _, _ = read_rows(training_set, "holdout")
             with threadpool_limits(limits=threads):
