@@ -45,7 +45,9 @@ def climb_ladder(pipeline: Pipeline, training_set: Any, parent_run_id: Any) -> t
 
         context = get_current_context()
         run = context["dag_run"]
-        elapsed = (datetime.now(UTC) - (run.queued_at or run.start_date or run.run_after)).total_seconds()
+        # A task is not told when its run was queued; that is when it was due, or, of a cleared one, when it began anew.
+        since = (run.start_date if run.clear_number else None) or run.run_after
+        elapsed = (datetime.now(UTC) - since).total_seconds()
         choice, mail = choose_training_rung(
             load_settings(),
             pipeline,

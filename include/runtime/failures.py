@@ -13,8 +13,15 @@ _MEMORY_CODES = (-9, -6, 137, 134)
 # SIGTERM: somebody took the machine away.
 _LOST_CODES = (-15, 143)
 # Named, not imported: they are Airflow's, joblib's, loky's and Dask's, whichever of these is there.
-_TIME_NAMES = ("AirflowTaskTimeout", "AirflowTaskTerminated", "TimeoutError")
-_LOST_NAMES = ("KilledWorker", "TerminatedWorkerError", "BrokenProcessPool", "WorkerLostError", "CommClosedError")
+_TIME_NAMES = ("AirflowTaskTimeout", "TimeoutError")
+_LOST_NAMES = (
+    "AirflowTaskTerminated",
+    "KilledWorker",
+    "TerminatedWorkerError",
+    "BrokenProcessPool",
+    "WorkerLostError",
+    "CommClosedError",
+)
 _KILLED = re.compile(
     r"SIGKILL|SIGABRT|exit(?:ed with)? code -?(?:9|6)\b|\b137\b|out of memory|memory limit", re.IGNORECASE
 )

@@ -27,6 +27,8 @@ _CLEARLY_BETTER = 0.7
 # More of the past than this says little about today.
 _NEWEST = 40
 
+# An interval of e²⁰ says that nothing is known; a number beyond what floats hold would say no more.
+_WIDEST = 20.0
 # A fit that is made again takes up to so much more or less on a machine that does other things too (natural log).
 _NOISE = 0.05
 # Runs lose half their weight after so many later ones, and a good third with each factor e between their rows and
@@ -231,4 +233,5 @@ def _measure_width(errors: Floats, count: Floats, rows: int) -> tuple[float, flo
         reach += _UNKNOWN_POWER * abs(math.log(rows / count[0])) / deviation
     free = max(len(count) - 2, 1)
     within, beyond = (float(stdtrit(free, share)) for share in (0.5 + COVERAGE / 2, _ALARM_CERTAINTY))
-    return within * deviation * reach, max(beyond, _ALARM_DEVIATIONS) * deviation * reach
+    width, alarm = within * deviation * reach, max(beyond, _ALARM_DEVIATIONS) * deviation * reach
+    return min(width, _WIDEST), min(alarm, _WIDEST)

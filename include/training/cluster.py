@@ -43,6 +43,7 @@ def choose_engine(rung: Rung, cores: int) -> Engine:
 
     def fit_there(scorer: Scorer, features: pd.DataFrame, labels: Floats, threads: int, meter: Meter) -> Scorer:
         with _open_cluster(rung, cores) as client:
+            _introduce_pipelines(client)
             spent = _read_cluster_cpu(client) if rung.address else 0.0
             given = client.scatter(features)
             # Pure functions of the same arguments are not made twice; this one is timed, so it is never taken over.
@@ -62,6 +63,22 @@ def _fit_in_worker(scorer: Scorer, features: pd.DataFrame, labels: Floats, threa
 
     with joblib.parallel_config(backend="dask"), threadpool_limits(limits=threads):
         return scorer.fit_features(features, labels)
+
+
+def _introduce_pipelines(client: Client) -> None:
+    """Let every worker, also one that comes later, know the declared pipelines, whose own classes it may be sent."""
+    from distributed import WorkerPlugin
+
+    class KnowPipelines(WorkerPlugin):  # type: ignore[misc]
+        name = "tollgate-pipelines"
+
+        def setup(self, worker: Any) -> None:
+            from include.declaration.loader import load_pipelines
+            from include.settings import load_settings
+
+            load_pipelines(load_settings())
+
+    client.register_plugin(KnowPipelines())
 
 
 def _read_cluster_cpu(client: Client) -> float:
