@@ -62,12 +62,14 @@ def climb_ladder(pipeline: Pipeline, training_set: Any, parent_run_id: Any) -> t
 
     def make_climb(rung: str) -> Any:
         @task(task_id=f"climb_to_{rung}", trigger_rule=TriggerRule.ALL_DONE)
-        def climb(parent_run_id: str | None) -> list[str]:
+        def climb() -> list[str]:
             from include.runtime.ladder import Choice
             from include.steps.ladder import choose_climbers
 
             context = get_current_context()
             packed = context["ti"].xcom_pull(task_ids="choose_rung", key="choice")
+            # Asked for, not given: right behind a setup Airflow takes no task that runs whatever happened before it.
+            parent_run_id = context["ti"].xcom_pull(task_ids="open_run")
             if packed is None or parent_run_id is None:
                 raise AirflowSkipException("No rung was chosen.")
             candidates, mail = choose_climbers(
@@ -116,7 +118,7 @@ def climb_ladder(pipeline: Pipeline, training_set: Any, parent_run_id: Any) -> t
     fits = None
     for rung in rungs:
         if fits is not None:
-            who = make_climb(rung.name)(parent_run_id)
+            who = make_climb(rung.name)()
             fits >> who
         fits = make_fit(rung.name).partial(training_set=training_set, parent_run_id=parent_run_id).expand(candidate=who)
         fits >> collected

@@ -37,9 +37,16 @@ def name_dag_run(identity: RunIdentity) -> str:
 
 
 def is_divisible(pipeline: Pipeline, candidate: str) -> bool:
-    """Whether the candidate's estimator does parts of its fit side by side, as searches and forests do."""
+    """Whether the candidate's estimator does parts of its fit side by side, as searches and forests do.
+
+    A transformer of columns has the parameter ``n_jobs`` too, and so has an estimator that no longer uses it; what is
+    made of other estimators does.
+    """
+    from sklearn.base import MetaEstimatorMixin
+
     estimator = build_estimator(pipeline, find_candidate(pipeline, candidate), 1)
-    return any(name.rpartition("__")[2] == "n_jobs" for name in estimator.get_params(deep=True))
+    parts = [estimator, *estimator.get_params(deep=True).values()]
+    return any(isinstance(part, MetaEstimatorMixin) and hasattr(part, "n_jobs") for part in parts)
 
 
 def count_spent(settings: Settings, pipeline: Pipeline) -> float:

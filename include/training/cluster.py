@@ -45,7 +45,8 @@ def choose_engine(rung: Rung, cores: int) -> Engine:
         with _open_cluster(rung, cores) as client:
             _introduce_pipelines(client)
             spent = _read_cluster_cpu(client) if rung.address else 0.0
-            given = client.scatter(features)
+            # On every worker: what lay on one alone would be lost with it, and cannot be computed again.
+            given = client.scatter(features, broadcast=True)
             # Pure functions of the same arguments are not made twice; this one is timed, so it is never taken over.
             future = client.submit(_fit_in_worker, scorer, given, labels, threads, pure=False)
             fitted: Scorer = future.result()

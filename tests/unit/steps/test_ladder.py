@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -223,11 +222,17 @@ def test_every_rung_gives_the_same_predictions(tracked: Settings, tmp_path: Path
     assert np.array_equal(*found)
 
 
-def test_searches_and_forests_can_be_divided_and_boosted_trees_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_searches_and_forests_can_be_divided_and_the_built_in_kinds_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
     from sklearn.ensemble import RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline as chain
+    from sklearn.preprocessing import StandardScaler
 
-    pipeline = declare("divided")
-    assert not is_divisible(pipeline, "trees")
-    forest: Callable[..., Any] = lambda *given: RandomForestClassifier()  # noqa: E731
-    monkeypatch.setattr(steps, "build_estimator", forest)
-    assert is_divisible(pipeline, "trees")
+    for candidate in ("trees", "linear", "naive"):
+        assert not is_divisible(make_pipeline(), candidate)
+    forest = chain(StandardScaler(), RandomForestClassifier())
+    search = GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0]})
+    for estimator in (forest, search):
+        monkeypatch.setattr(steps, "build_estimator", lambda *given, made=estimator: made)
+        assert is_divisible(make_pipeline(), "trees")

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 
 from include.declaration import Candidate, Rung
@@ -27,6 +26,17 @@ from tests.unit.training.sets import prepare_toy
 EMBEDDED = Rung(name="dask", kind="dask", workers=2, speeds_up=("trials",))
 
 
+def score_slowly(estimator: Any, features: Any, labels: Any) -> float:
+    """ROC AUC, after noting which process is at work and giving somebody the time to kill it."""
+    from sklearn.metrics import roc_auc_score
+
+    mark = os.environ.get("TOLLGATE_TEST_MARK")
+    if mark:
+        Path(mark).write_text(str(os.getpid()))
+        time.sleep(0.5)
+    return float(roc_auc_score(labels, estimator.predict_proba(features)[:, 1]))
+
+
 def build_search(seed: int, threads: int) -> Any:
     """A search whose trials are what a cluster takes side by side."""
     from sklearn.compose import make_column_selector, make_column_transformer
@@ -40,7 +50,9 @@ def build_search(seed: int, threads: int) -> Any:
         (chain(SimpleImputer(), StandardScaler()), make_column_selector(dtype_include="number"))
     )
     model = chain(numbers, LogisticRegression(random_state=seed))
-    return GridSearchCV(model, {"logisticregression__C": [0.001, 0.01, 0.1, 1.0]}, cv=2, n_jobs=threads)
+    return GridSearchCV(
+        model, {"logisticregression__C": [0.001, 0.01, 0.1, 1.0]}, cv=2, n_jobs=threads, scoring=score_slowly
+    )
 
 
 def declare_search(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
@@ -78,20 +90,17 @@ def test_a_worker_that_is_killed_mid_training_is_replaced(
 ) -> None:
     pipeline = declare_search(monkeypatch)
     training_set = prepare_toy(settings, pipeline, tmp_path)
+    mark = tmp_path / "at-work"
+    monkeypatch.setenv("TOLLGATE_TEST_MARK", str(mark))
     killed: list[int] = []
 
     def kill_one() -> None:
         end = time.monotonic() + 60
-        while time.monotonic() < end and not killed:
-            for child in psutil.Process().children(recursive=True):
-                try:
-                    # A worker by what it runs: the trackers of resources are no workers, and nannies are threads here.
-                    if "spawn_main" in " ".join(child.cmdline()) and child.memory_info().rss > 150_000_000:
-                        os.kill(child.pid, signal.SIGKILL)
-                        killed.append(child.pid)
-                        return
-                except (psutil.Error, ProcessLookupError):
-                    continue
+        while time.monotonic() < end:
+            if mark.is_file() and (said := mark.read_text()):
+                os.kill(int(said), signal.SIGKILL)
+                killed.append(int(said))
+                return
             time.sleep(0.02)
 
     assassin = threading.Thread(target=kill_one)
@@ -99,6 +108,8 @@ def test_a_worker_that_is_killed_mid_training_is_replaced(
     there = fit_scorer(pipeline, training_set, "search", 1, None, choose_engine(EMBEDDED, 2))
     assassin.join()
     assert len(killed) == 1
+    assert killed[0] != os.getpid()
+    monkeypatch.delenv("TOLLGATE_TEST_MARK")
     holdout = pd.read_parquet(Path(training_set.folder) / "holdout.parquet")
     assert np.array_equal(fit_scorer(pipeline, training_set, "search", 1).predict(holdout), there.predict(holdout))
 
