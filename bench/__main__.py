@@ -15,6 +15,7 @@ from bench.table import rewrite_readme
 BENCHES = {
     "dag_parse_vs_empty": "bench.dag_parse",
     "idle_pss_mb": "bench.idle_memory",
+    "forecast_median_error": "bench.forecast.__main__",
     "endpoint_start_seconds": "bench.endpoint.start",
     "endpoint_swap_failed": "bench.endpoint.swaps",
     "endpoint_capture_cpu": "bench.endpoint.capture",

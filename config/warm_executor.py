@@ -86,6 +86,9 @@ LIBRARIES = (
 STEPS = (
     "include.steps.refresh",
     "include.steps.train",
+    "include.steps.runtime",
+    "include.steps.ladder",
+    "include.runtime.scaling",
     "include.steps.deploy",
     "include.steps.rollback",
     "include.steps.reconcile",

@@ -16,15 +16,113 @@ from include.declaration import Pipeline
 from include.declaration.loader import load_pipelines
 from include.links import link_mlflow_run
 from include.settings import load_settings
-from tollgate_alerts import mail_task_failure, post_mail
+from tollgate_alerts import mail_task_failure, post_any, post_mail
 from tollgate_assets import candidate_asset, validated_asset
 from tollgate_deadlines import make_deadline
-from tollgate_defaults import make_default_arguments, make_training_arguments, task
+from tollgate_defaults import make_default_arguments, make_rung_arguments, make_training_arguments, task
 from tollgate_gate_messages import describe_features_warning
 from tollgate_links import identify_run
 from tollgate_messages import describe_refusal
 from tollgate_reasons import leave_reasons, read_reason
-from tollgate_runs import asked_by_hand
+from tollgate_runs import asked_by_hand, flatten
+
+FIT_ON = "fit_on_"
+
+
+def climb_ladder(pipeline: Pipeline, training_set: Any, parent_run_id: Any) -> tuple[Any, Any]:
+    """The tasks of a declared compute ladder: the choice of a rung, each rung's fits, and what collects them.
+
+    Queue, pool and executor are fixed for a task, so each rung is a task of its own, which is skipped where nobody is
+    to be fitted. Returns the first and the last task.
+    """
+    rungs = pipeline.training.ladder.rungs
+
+    @task
+    def choose_rung(training_set: dict[str, Any], parent_run_id: str) -> list[str]:
+        from datetime import UTC, datetime
+
+        from include.steps.ladder import choose_training_rung
+
+        context = get_current_context()
+        run = context["dag_run"]
+        # A task is not told when its run was queued; that is when it was due, or, of a cleared one, when it began anew.
+        since = (run.start_date if run.clear_number else None) or run.run_after
+        elapsed = (datetime.now(UTC) - since).total_seconds()
+        choice, mail = choose_training_rung(
+            load_settings(),
+            pipeline,
+            unpack(TrainingSet, training_set),
+            parent_run_id,
+            identify_run(context),
+            elapsed,
+        )
+        context["ti"].xcom_push("choice", pack(choice))
+        post_any(mail)
+        return [candidate.name for candidate in pipeline.training.candidates] if choice.lowest else []
+
+    def make_climb(rung: str) -> Any:
+        @task(task_id=f"climb_to_{rung}", trigger_rule=TriggerRule.ALL_DONE)
+        def climb() -> list[str]:
+            from include.runtime.ladder import Choice
+            from include.steps.ladder import choose_climbers
+
+            context = get_current_context()
+            packed = context["ti"].xcom_pull(task_ids="choose_rung", key="choice")
+            # Asked for, not given: right behind a setup Airflow takes no task that runs whatever happened before it.
+            parent_run_id = context["ti"].xcom_pull(task_ids="open_run")
+            if packed is None or parent_run_id is None:
+                raise AirflowSkipException("No rung was chosen.")
+            candidates, mail = choose_climbers(
+                load_settings(), pipeline, unpack(Choice, packed), rung, identify_run(context), parent_run_id
+            )
+            post_any(mail)
+            return candidates
+
+        return climb
+
+    def make_fit(rung: str) -> Any:
+        @task(
+            task_id=f"{FIT_ON}{rung}",
+            map_index_template="{{ task.op_kwargs['candidate'] }}",
+            # Whoever collects the fits says what failed for good, in one mail.
+            on_failure_callback=[],
+            **make_rung_arguments(pipeline, rung),
+        )
+        def fit_on_rung(candidate: str, training_set: dict[str, Any], parent_run_id: str) -> dict[str, Any]:
+            from include.steps.ladder import fit_on_rung
+            from include.steps.runtime import report_slowdown
+
+            settings, identity = load_settings(), identify_run(get_current_context())
+            trained = fit_on_rung(
+                settings, pipeline, unpack(TrainingSet, training_set), candidate, parent_run_id, identity, rung
+            )
+            post_any(report_slowdown(settings, pipeline, trained))
+            return pack(trained)
+
+        return fit_on_rung
+
+    @task(trigger_rule=TriggerRule.ALL_DONE)
+    @leave_reasons
+    def collect_fits() -> list[dict[str, Any]]:
+        from include.steps.ladder import collect_models
+
+        context = get_current_context()
+        if context["ti"].xcom_pull(task_ids="choose_rung", key="choice") is None:
+            raise AirflowSkipException("No rung was chosen.")
+        pulled = context["ti"].xcom_pull(task_ids=[f"{FIT_ON}{rung.name}" for rung in rungs])
+        models = [unpack(TrainedModel, model) for model in flatten(pulled)]
+        return pack(collect_models(load_settings(), pipeline, models, identify_run(context)))
+
+    chosen = who = choose_rung(training_set, parent_run_id)
+    collected = collect_fits()
+    fits = None
+    for rung in rungs:
+        if fits is not None:
+            who = make_climb(rung.name)()
+            fits >> who
+        fits = make_fit(rung.name).partial(training_set=training_set, parent_run_id=parent_run_id).expand(candidate=who)
+        fits >> collected
+    return chosen, collected
 
 
 def build_train_model(pipeline: Pipeline) -> DAG:
@@ -76,15 +174,19 @@ def build_train_model(pipeline: Pipeline) -> DAG:
             post_mail(describe_features_warning(pipeline, report, context))
         return pack(report)
 
-    @task(map_index_template="{{ task.op_kwargs['candidate'] }}", **make_training_arguments(pipeline))
+    lowest = pipeline.training.ladder.rungs[0].name
+
+    @task(map_index_template="{{ task.op_kwargs['candidate'] }}", **make_rung_arguments(pipeline, lowest))
     @leave_reasons
     def fit_candidate(candidate: str, training_set: dict[str, Any], parent_run_id: str) -> dict[str, Any]:
+        from include.steps.runtime import foresee_growth, report_slowdown
         from include.steps.train import fit_one
 
+        settings, prepared = load_settings(), unpack(TrainingSet, training_set)
         identity = identify_run(get_current_context())
-        trained = fit_one(
-            load_settings(), pipeline, unpack(TrainingSet, training_set), candidate, parent_run_id, identity
-        )
+        post_any(foresee_growth(settings, pipeline, prepared, candidate, identity))
+        trained = fit_one(settings, pipeline, prepared, candidate, parent_run_id, identity)
+        post_any(report_slowdown(settings, pipeline, trained))
         return pack(trained)
 
     @task
@@ -110,15 +212,18 @@ def build_train_model(pipeline: Pipeline) -> DAG:
     @task(outlets=[candidate])
     @leave_reasons
     def register_model(blessing: dict[str, Any], training_set: dict[str, Any]) -> dict[str, Any]:
+        from include.runtime.history import read_fit
         from include.steps.train import register_blessed
 
         verdict = unpack(Blessing, blessing)
         if not verdict.blessed:
             raise AirflowSkipException("not blessed: " + " ".join(verdict.reasons))
-        version: ModelVersion = register_blessed(load_settings(), pipeline, verdict, unpack(TrainingSet, training_set))
+        settings = load_settings()
+        version: ModelVersion = register_blessed(settings, pipeline, verdict, unpack(TrainingSet, training_set))
+        fit = read_fit(settings, pipeline.name, verdict.candidate_run_id)
         event = get_current_context()["outlet_events"][candidate]
         event.add_partitions(version.partition)
-        event.extra = {"version": pack(version), "blessing": blessing}
+        event.extra = {"version": pack(version), "blessing": blessing, "fit": pack(fit) if fit else None}
         return pack(version)
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
@@ -130,7 +235,11 @@ def build_train_model(pipeline: Pipeline) -> DAG:
         if not parent_run_id:
             raise AirflowSkipException("no run was opened")
         succeeded = context["ti"].xcom_pull(task_ids="bless_best") is not None
-        stopped_because = read_reason(context) or ("" if succeeded else "Its run was ended before it had a verdict.")
+        # A fit that failed on a rung and was made on the next one stopped nothing.
+        climbed = [task_id for task_id in context["dag"].task_ids if task_id.startswith(FIT_ON)]
+        stopped_because = read_reason(context, but=climbed) or (
+            "" if succeeded else "Its run was ended before it had a verdict."
+        )
         # Before MLflow, which may be what stopped it.
         settle_claim(settings, pipeline, identify_run(context), stopped_because)
         finish_training(settings, pipeline, parent_run_id, succeeded)
@@ -158,11 +267,19 @@ def build_train_model(pipeline: Pipeline) -> DAG:
         parent = open_run(window)
         training_set = prepare_training_set(window)
         checked = gate_features(training_set, parent)
-        trained = fit_candidate.partial(training_set=training_set, parent_run_id=parent).expand(
-            candidate=[candidate.name for candidate in pipeline.training.candidates]
-        )
-        checked >> trained
+        if len(pipeline.training.ladder.rungs) > 1:
+            chosen, trained = climb_ladder(pipeline, training_set, parent)
+            checked >> chosen
+        else:
+            chosen = None
+            trained = fit_candidate.partial(training_set=training_set, parent_run_id=parent).expand(
+                candidate=[candidate.name for candidate in pipeline.training.candidates]
+            )
+            checked >> trained
         blessing = bless_best(training_set, trained, parent)
+        if chosen is not None:
+            # What collects the fits runs whatever happened; that nothing was chosen must stop the run all the same.
+            chosen >> blessing
         registered = register_model(blessing, training_set)
         # A teardown runs whatever happened before it and does not decide the run's state.
         [blessing, registered] >> close_run().as_teardown(setups=parent)

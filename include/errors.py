@@ -84,6 +84,15 @@ class TrainingDataInvalid(TerminalError):
     """Labels or features are unusable (missing labels, base rate, too few rows); facts name the measure."""
 
 
+class RungFailed(TerminalError):
+    """A fit failed on a rung of the compute ladder in a way that a higher one may mend; facts: ``candidate``, ``rung``,
+    ``failure`` (memory, time or lost)."""
+
+
+class ClusterUnavailable(TransientError):
+    """A declared cluster did not answer, or has no workers; facts: ``address``."""
+
+
 class TrackingUnavailable(TransientError):
     """The MLflow server did not answer; facts: ``uri``."""
 

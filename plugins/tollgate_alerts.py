@@ -38,6 +38,12 @@ def post_mail(mail: Mail) -> None:
     send_pending()
 
 
+def post_any(mail: Mail | None) -> None:
+    """Post a mail if there is one."""
+    if mail is not None:
+        post_mail(mail)
+
+
 def send_pending() -> str:
     """Try to send every mail that is pending, and say what came of it."""
     from include.mail.outbox import deliver_pending

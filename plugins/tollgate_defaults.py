@@ -52,6 +52,18 @@ def make_training_arguments(pipeline: Pipeline) -> dict[str, Any]:
     return {**arguments, "queue": queue} if queue else arguments
 
 
+def make_rung_arguments(pipeline: Pipeline, name: str) -> dict[str, Any]:
+    """A fit on a rung: where Airflow is to run it, how long it may take there, how many of them at once."""
+    rung = pipeline.training.ladder.find(name)
+    minutes = rung.max_minutes or pipeline.training.max_minutes
+    places = {"queue": rung.queue, "pool": rung.pool, "executor": rung.executor}
+    told: dict[str, Any] = {place: value for place, value in places.items() if value is not None}
+    if rung.kind == "dask" and rung.address is None:
+        # An embedded cluster has all cores: two of them at once would take them from each other.
+        told["max_active_tis_per_dagrun"] = 1
+    return {"execution_timeout": timedelta(minutes=minutes), **told}
+
+
 def make_rollout_arguments(pipeline: Pipeline) -> dict[str, Any]:
     """A rollout takes itself back when its time is over; around it the candidate is started, and swapped in."""
     deployment = pipeline.deployment

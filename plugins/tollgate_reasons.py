@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, ParamSpec, TypeVar
 
 from airflow.sdk import get_current_context
@@ -52,10 +52,15 @@ def read_states(context: Any) -> dict[str, str]:
     return states
 
 
-def read_reason(context: Any) -> str:
-    """What the first task that stopped the run left; else which tasks failed; "" when nothing stopped it."""
+def read_reason(context: Any, but: Collection[str] = ()) -> str:
+    """What the first task that stopped the run left; else which tasks failed; "" when nothing stopped it.
+
+    ``but`` names tasks whose failure is another task's to judge.
+    """
     states, silent = read_states(context), []
     for task_id in context["dag"].task_ids:
+        if task_id in but:
+            continue
         instances = {task_id, *(name for name in states if name.rpartition("_")[0] == task_id and name[-1].isdigit())}
         ended = {states.get(name) for name in instances}
         if not ended & {"failed", "skipped"}:

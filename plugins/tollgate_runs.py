@@ -19,6 +19,16 @@ def asked_by_hand(run: Any) -> bool:
     return bool(run.run_type in ("manual", "backfill"))
 
 
+def flatten(pulled: Any) -> list[Any]:
+    """What several tasks returned, each once or, of a mapped one, once for each index; what returned nothing is left
+    out."""
+    if pulled is None:
+        return []
+    if isinstance(pulled, dict):
+        return [pulled]
+    return [value for each in pulled for value in flatten(each)]
+
+
 def is_alive(key: str) -> bool:
     """Whether the run of ``<dag_id>/<run_id>`` is queued or running; True when Airflow cannot be asked.
 

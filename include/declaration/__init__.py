@@ -12,6 +12,7 @@ from include.declaration.delivery import (
     Rollout,
     TrafficRouting,
 )
+from include.declaration.ladder import Ladder, Rung
 from include.declaration.models import (
     BlessingRules,
     Calibration,
@@ -43,6 +44,7 @@ __all__ = [
     "DataCapture",
     "Deployment",
     "Label",
+    "Ladder",
     "LatencyGate",
     "Leakage",
     "LocalTarget",
@@ -53,6 +55,7 @@ __all__ = [
     "Request",
     "RequestColumn",
     "Rollout",
+    "Rung",
     "Sla",
     "Slice",
     "Threshold",

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from include.declaration.delivery import Deployment
+from include.declaration.ladder import Ladder
 from include.declaration.parts import DurationText, FunctionName, Name, Part
 from include.scoring.expressions import Feature, iterate_columns
 
@@ -132,7 +133,8 @@ class Candidate(Part):
 
 class Training(Part):
     """How candidates are fitted. The window is expanding: every validated partition up to the newest, or the last
-    ``window`` of them. ``day_columns`` are the row columns that make a row's calendar day."""
+    ``window`` of them. ``day_columns`` are the row columns that make a row's calendar day. ``ladder`` are the machines
+    that it may be done on; a fit takes at most ``max_minutes``."""
 
     candidates: tuple[Candidate, ...] = Field(min_length=1)
     window: int | None = Field(None, ge=2)
@@ -141,6 +143,7 @@ class Training(Part):
     features_suite: Name
     features_suite_parameters: dict[str, Any] = {}
     max_minutes: float = Field(30.0, gt=0)
+    ladder: Ladder = Ladder()
 
 
 class Threshold(Part):

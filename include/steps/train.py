@@ -120,6 +120,43 @@ def gate_features(
     return report
 
 
+def open_candidate(
+    settings: Settings, pipeline: Pipeline, candidate: str, parent_run_id: str, identity: RunIdentity
+) -> str:
+    """The MLflow child run of one candidate in this DAG run, reopened by a retry and by another rung."""
+    key = f"{identity.dag_id}/{identity.run_id}/{candidate}"
+    # A version is made from this run, so what it was made of must be read here and not only on the parent.
+    inherited = {
+        name: value for name, value in read_tags(settings, parent_run_id).items() if name.startswith(_DATA_TAGS)
+    }
+    tags = make_tags(identity) | inherited | {"tollgate.candidate": candidate, "tollgate.pipeline": pipeline.name}
+    return open_run(settings, pipeline.name, key, candidate, tags, parent_run_id=parent_run_id)
+
+
+def fit_opened(
+    settings: Settings,
+    pipeline: Pipeline,
+    training_set: TrainingSet,
+    candidate: str,
+    run_id: str,
+    identity: RunIdentity,
+    rung: str | None = None,
+) -> TrainedModel:
+    """Fit one candidate in its open run, on the ladder's lowest rung or on ``rung``, and close it."""
+    trained = fit_candidate(
+        settings,
+        pipeline,
+        training_set,
+        candidate,
+        run_id,
+        threads=count_threads(settings, pipeline),
+        rung=rung,
+        dag_run=f"{identity.dag_id}/{identity.run_id}",
+    )
+    close_run(settings, run_id, "FINISHED")
+    return trained
+
+
 def fit_one(
     settings: Settings,
     pipeline: Pipeline,
@@ -129,18 +166,8 @@ def fit_one(
     identity: RunIdentity,
 ) -> TrainedModel:
     """Fit one candidate in an MLflow child run of its own; a retry resumes the same run."""
-    key = f"{identity.dag_id}/{identity.run_id}/{candidate}"
-    # A version is made from this run, so what it was made of must be read here and not only on the parent.
-    inherited = {
-        name: value for name, value in read_tags(settings, parent_run_id).items() if name.startswith(_DATA_TAGS)
-    }
-    tags = make_tags(identity) | inherited | {"tollgate.candidate": candidate, "tollgate.pipeline": pipeline.name}
-    run_id = open_run(settings, pipeline.name, key, candidate, tags, parent_run_id=parent_run_id)
-    trained = fit_candidate(
-        settings, pipeline, training_set, candidate, run_id, threads=count_threads(settings, pipeline)
-    )
-    close_run(settings, run_id, "FINISHED")
-    return trained
+    run_id = open_candidate(settings, pipeline, candidate, parent_run_id, identity)
+    return fit_opened(settings, pipeline, training_set, candidate, run_id, identity)
 
 
 def _link_evidence(

@@ -1,0 +1,1 @@
+"""How well the next month's fit is foretold, on the real months of flights."""
