@@ -25,11 +25,11 @@ from include.declaration.models import (
     Reference,
     Request,
     RequestColumn,
-    Sla,
     Slice,
     Threshold,
     Training,
 )
+from include.declaration.sla import LatencyWatch, Notifier, Sla
 
 __all__ = [
     "Approval",
@@ -44,8 +44,10 @@ __all__ = [
     "Deployment",
     "Label",
     "LatencyGate",
+    "LatencyWatch",
     "Leakage",
     "LocalTarget",
+    "Notifier",
     "Pipeline",
     "PredictionRule",
     "Quarantine",
