@@ -110,15 +110,18 @@ def build_train_model(pipeline: Pipeline) -> DAG:
     @task(outlets=[candidate])
     @leave_reasons
     def register_model(blessing: dict[str, Any], training_set: dict[str, Any]) -> dict[str, Any]:
+        from include.runtime.history import read_fit
         from include.steps.train import register_blessed
 
         verdict = unpack(Blessing, blessing)
         if not verdict.blessed:
             raise AirflowSkipException("not blessed: " + " ".join(verdict.reasons))
-        version: ModelVersion = register_blessed(load_settings(), pipeline, verdict, unpack(TrainingSet, training_set))
+        settings = load_settings()
+        version: ModelVersion = register_blessed(settings, pipeline, verdict, unpack(TrainingSet, training_set))
+        fit = read_fit(settings, pipeline.name, verdict.candidate_run_id)
         event = get_current_context()["outlet_events"][candidate]
         event.add_partitions(version.partition)
-        event.extra = {"version": pack(version), "blessing": blessing}
+        event.extra = {"version": pack(version), "blessing": blessing, "fit": pack(fit) if fit else None}
         return pack(version)
 
     @task(trigger_rule=TriggerRule.ALL_DONE)

@@ -1,8 +1,8 @@
 """The ledger: one JSON document per thing that happened, written once and whole, readable without any database.
 
 ``records/<pipeline>/<kind>/<key>.json``. Kinds in use: ``refresh`` (partition@fingerprint), ``training`` (window
-digest), ``stopped`` (as its training), ``features`` (gate report), ``blessing`` (MLflow run id), ``latency``,
-``not_deployed``, ``rollout``, ``deployment`` and ``mending`` (timestamped), ``left`` (version number),
+digest), ``stopped`` (as its training), ``features`` (gate report), ``blessing`` and ``fit`` (MLflow run id),
+``latency``, ``not_deployed``, ``rollout``, ``deployment`` and ``mending`` (timestamped), ``left`` (version number),
 ``disagreement`` (the present one).
 """
 

@@ -109,7 +109,7 @@ def take_features(trained: Trained) -> Trained:
 
 
 def _fit(settings: Settings, pipeline: Pipeline, training_set: TrainingSet) -> Scorer:
-    return fit_scorer(pipeline, training_set, CANDIDATE, settings.cores).scorer
+    return fit_scorer(pipeline, training_set, CANDIDATE, settings.cores)
 
 
 def _write_window(folder: Path) -> Window:

@@ -37,6 +37,10 @@ class Scorer(BaseEstimator):  # type: ignore[misc]
 
     def fit(self, requests: pd.DataFrame, y: ArrayLike) -> Self:
         """Fit a clone of ``estimator`` on the features of ``requests``. Raises TrainingDataInvalid for other labels."""
+        return self.fit_features(self.row_features.transform(requests), y)
+
+    def fit_features(self, features: pd.DataFrame, y: ArrayLike) -> Self:
+        """The same on what ``row_features`` made of the requests already."""
         labels = np.asarray(y, dtype=np.float64)
         if self.task != "binary" or set(np.unique(labels)) != {0.0, 1.0}:
             raise TrainingDataInvalid(
@@ -44,7 +48,7 @@ class Scorer(BaseEstimator):  # type: ignore[misc]
                 next_step="Use the task binary, with labels 0 and 1 of which both occur.",
                 measure="classes",
             )
-        self.estimator_ = clone(self.estimator).fit(self.row_features.transform(requests), labels)
+        self.estimator_ = clone(self.estimator).fit(features, labels)
         self.classes_ = self.estimator_.classes_
         return self
 

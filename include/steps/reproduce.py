@@ -107,9 +107,9 @@ def reproduce_version(settings: Settings, pipeline: Pipeline, version: str) -> R
             "pipeline's code or its reference tables changed since; check out the commit of that time."
         )
     # The order of a sum depends on how many threads share it.
-    fitted = fit_scorer(pipeline, training_set, params["candidate"], int(tags.get(THREADS_TAG, settings.cores)))
+    scorer = fit_scorer(pipeline, training_set, params["candidate"], int(tags.get(THREADS_TAG, settings.cores)))
     with tempfile.TemporaryDirectory() as folder:
-        labels, predictions = write_predictions(training_set, fitted.scorer, Path(folder) / "again.parquet")
+        labels, predictions = write_predictions(training_set, scorer, Path(folder) / "again.parquet")
     found = evaluate_predictions(labels, predictions)
     return Reproduction(logged, found, tuple(differences + _compare_figures(logged, found)))
 

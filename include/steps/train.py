@@ -137,7 +137,13 @@ def fit_one(
     tags = make_tags(identity) | inherited | {"tollgate.candidate": candidate, "tollgate.pipeline": pipeline.name}
     run_id = open_run(settings, pipeline.name, key, candidate, tags, parent_run_id=parent_run_id)
     trained = fit_candidate(
-        settings, pipeline, training_set, candidate, run_id, threads=count_threads(settings, pipeline)
+        settings,
+        pipeline,
+        training_set,
+        candidate,
+        run_id,
+        threads=count_threads(settings, pipeline),
+        dag_run=f"{identity.dag_id}/{identity.run_id}",
     )
     close_run(settings, run_id, "FINISHED")
     return trained

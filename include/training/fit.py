@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import resource
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,12 +12,15 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from include.contracts import TrainedModel, TrainingSet, pack, unpack
 from include.declaration.models import Pipeline
 from include.errors import TrainingDataInvalid
+from include.runtime.history import write_fit
+from include.runtime.measure import Meter, measure_work
 from include.scoring.row_features import RowFeatures
 from include.scoring.scorer import Scorer
 from include.settings import Settings
 from include.tracking.datasets import LinkedDataset, log_datasets
 from include.tracking.entries import log_artifact, log_json, log_metrics, log_params, read_tags, set_tags
 from include.tracking.models import download_predictions, log_predictions, log_scorer
+from include.training.cost import DEFAULT_RUNG, describe_fit, list_metrics
 from include.training.dataset import dump_features
 from include.training.estimators import build_estimator, find_candidate
 from include.training.evaluate import evaluate_predictions, read_rows, write_predictions
@@ -29,50 +29,49 @@ from include.training.storage import SET_FILE, parse_partition_versions
 
 FITTED_TAG = "tollgate.fitted"
 TRAINED_TAG = "tollgate.trained_model"
+RUNG_TAG = "tollgate.rung"
 THREADS_TAG = "tollgate.threads"
 # The run's artifact that says what it was made of, whole: a parameter is cut where the partitions are many.
 STORED_SET = f"training_set/{SET_FILE}"
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """A fitted scorer and what it cost: seconds of wall clock and of CPU, and this process's peak memory in MB."""
-
-    scorer: Scorer
-    seconds: float
-    cpu_seconds: float
-    peak_mb: float
-
-
-def fit_scorer(pipeline: Pipeline, training_set: TrainingSet, candidate_name: str, threads: int) -> Fitted:
+def fit_scorer(
+    pipeline: Pipeline,
+    training_set: TrainingSet,
+    candidate_name: str,
+    threads: int,
+    meter: Meter | None = None,
+) -> Scorer:
     """Fit the candidate on the training rows with at most ``threads`` threads. Same inputs, same model.
 
-    Raises DeclarationError (unknown candidate, parameters), TrainingDataInvalid when the estimator refuses the data.
+    ``meter`` is told what each phase took. Raises DeclarationError (unknown candidate, parameters), TrainingDataInvalid
+    when the estimator refuses the data.
     """
+    meter = meter or Meter()
     candidate = find_candidate(pipeline, candidate_name)
-    requests, labels, _ = read_rows(training_set, "train")
-    tables_json = (Path(training_set.folder) / "tables.json").read_text()
-    estimator = build_estimator(pipeline, candidate, threads)
-    scorer = Scorer(RowFeatures(dump_features(pipeline), tables_json), estimator)
-    wall, cpu = time.perf_counter(), time.process_time()
-    try:
-        # More threads than free cores cost ten times: two fits of two threads on two cores took 43 s instead of 4.
-        with threadpool_limits(limits=threads):
-            scorer.fit(requests, labels)
-    except ValueError as error:
-        # An empty feature makes scikit-learn's trees fail with a message about window shapes.
-        features = scorer.row_features.transform(requests)
-        empty = [str(name) for name in features.columns if features[name].isna().all()]
-        hint = f"; these features have no value in any training row: {', '.join(empty)}" if empty else ""
-        raise TrainingDataInvalid(
-            f"Candidate {candidate_name!r} cannot be fitted on training set {training_set.digest} ({error}){hint}.",
-            next_step="Correct the candidate's parameters or the features it is given.",
-            measure="fit",
-            candidate=candidate_name,
-            empty_features=empty,
-        ) from error
-    seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
-    return Fitted(scorer, seconds, cpu_seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    with meter.phase("load"):
+        requests, labels, _ = read_rows(training_set, "train")
+        tables_json = (Path(training_set.folder) / "tables.json").read_text()
+    scorer = Scorer(RowFeatures(dump_features(pipeline), tables_json), build_estimator(pipeline, candidate, threads))
+    # More threads than free cores cost ten times: two fits of two threads on two cores took 43 s instead of 4.
+    with threadpool_limits(limits=threads):
+        with meter.phase("features"):
+            features = scorer.row_features.transform(requests)
+        try:
+            with meter.phase("fit"):
+                scorer.fit_features(features, labels)
+        except ValueError as error:
+            # An empty feature makes scikit-learn's trees fail with a message about window shapes.
+            empty = [str(name) for name in features.columns if features[name].isna().all()]
+            hint = f"; these features have no value in any training row: {', '.join(empty)}" if empty else ""
+            raise TrainingDataInvalid(
+                f"Candidate {candidate_name!r} cannot be fitted on training set {training_set.digest} ({error}){hint}.",
+                next_step="Correct the candidate's parameters or the features it is given.",
+                measure="fit",
+                candidate=candidate_name,
+                empty_features=empty,
+            ) from error
+    return scorer
 
 
 def locate_predictions(training_set: TrainingSet, candidate_name: str, run_id: str) -> Path:
@@ -116,6 +115,7 @@ def _log_inputs(settings: Settings, pipeline: Pipeline, training_set: TrainingSe
         "partitions": versions,
         "holdout": training_set.holdout,
         "train_rows": training_set.train_rows,
+        "columns": len(pipeline.features),
         "holdout_rows": training_set.holdout_rows,
         "features": [feature.name for feature in pipeline.features],
         # Once as a whole, to build the same candidate again, and one by one, to compare runs in MLflow's table.
@@ -152,9 +152,13 @@ def fit_candidate(
     candidate_name: str,
     run_id: str,
     threads: int,
+    *,
+    rung: str = DEFAULT_RUNG,
+    dag_run: str = "",
 ) -> TrainedModel:
     """Fit, evaluate and log one candidate to the open MLflow run ``run_id``; a repeat returns what is logged.
 
+    ``rung`` is where this happens, ``dag_run`` ("DAG/run") who does it, both for the run-time history.
     The tag ``tollgate.fitted`` is written last, so a try that was killed anywhere is simply made again, with the same
     result. Raises DeclarationError, TrainingDataInvalid, TrackingUnavailable, TrackingConflict (the run was made from
     something else).
@@ -164,32 +168,44 @@ def fit_candidate(
         return resumed
     # Inputs first: a conflict shows before the time of a fit is spent.
     _log_inputs(settings, pipeline, training_set, candidate_name, run_id)
-    fitted = fit_scorer(pipeline, training_set, candidate_name, threads)
     path = locate_predictions(training_set, candidate_name, run_id)
-    requests, _, _ = read_rows(training_set, "holdout")
-    with threadpool_limits(limits=threads):
-        labels, predictions = write_predictions(training_set, fitted.scorer, path)
-    # Few rows, asked again and again: a second thread is waited for at each tree, 20 s of CPU where the cores are busy.
-    with threadpool_limits(limits=1):
-        importance = measure_importance(fitted.scorer, requests, labels, pipeline.training.seed)
-    metrics = evaluate_predictions(labels, predictions)
-    costs = {"fit_seconds": fitted.seconds, "fit_cpu_seconds": fitted.cpu_seconds, "peak_rss_mb": fitted.peak_mb}
-    log_metrics(settings, run_id, {**metrics, **costs})
+    with measure_work() as meter:
+        scorer = fit_scorer(pipeline, training_set, candidate_name, threads, meter)
+        with meter.phase("evaluate"):
+            requests, _, _ = read_rows(training_set, "holdout")
+            with threadpool_limits(limits=threads):
+                labels, predictions = write_predictions(training_set, scorer, path)
+            # Few rows, asked again and again: a second thread is waited for at each tree, 20 s of CPU where the cores
+            # are busy.
+            with threadpool_limits(limits=1):
+                importance = measure_importance(scorer, requests, labels, pipeline.training.seed)
+            metrics = evaluate_predictions(labels, predictions)
+    record = describe_fit(
+        settings, pipeline, training_set, candidate_name, run_id, threads, meter, rung=rung, dag_run=dag_run
+    )
+    log_metrics(settings, run_id, {**metrics, **list_metrics(record)})
     with tempfile.TemporaryDirectory() as folder:
         if draw_plots(Path(folder), labels, predictions, importance):
             log_artifact(settings, run_id, Path(folder), "plots")
     log_json(settings, run_id, importance, "plots/importance.json")
     log_predictions(settings, run_id, path)
-    model_uri = log_scorer(settings, run_id, fitted.scorer, pipeline, training_set, requests)
+    model_uri = log_scorer(settings, run_id, scorer, pipeline, training_set, requests)
     trained = TrainedModel(
         candidate=candidate_name,
         run_id=run_id,
         model_uri=model_uri,
         metrics=metrics,
-        fit_seconds=round(fitted.seconds, 3),
-        fit_cpu_seconds=round(fitted.cpu_seconds, 3),
+        fit_seconds=round(record.seconds.fit, 3),
+        fit_cpu_seconds=round(record.cpu.fit, 3),
         predictions_path=str(path),
     )
-    done = {TRAINED_TAG: json.dumps(pack(trained)), FITTED_TAG: training_set.digest, THREADS_TAG: str(threads)}
+    # Before the tag: a try that is killed between the two is made again and replaces it.
+    write_fit(settings, record)
+    done = {
+        TRAINED_TAG: json.dumps(pack(trained)),
+        FITTED_TAG: training_set.digest,
+        THREADS_TAG: str(threads),
+        RUNG_TAG: rung,
+    }
     set_tags(settings, run_id, done)
     return trained

@@ -72,9 +72,9 @@ def test_the_page_makes_a_pipeline_whose_first_months_pass_every_gate(followed: 
     features, suite = Path(training_set.folder) / "features.parquet", pipeline.training.features_suite
     assert run_frame_gate(followed, pipeline, "features", suite, {}, str(features), "2024-02").verdict == "pass"
     for candidate in pipeline.training.candidates:
-        fitted = fit_scorer(pipeline, training_set, candidate.name, threads=1)
+        scorer = fit_scorer(pipeline, training_set, candidate.name, threads=1)
         path = Path(training_set.folder) / f"{candidate.name}.parquet"
-        labels, predictions = write_predictions(training_set, fitted.scorer, path)
+        labels, predictions = write_predictions(training_set, scorer, path)
         rules = run_frame_gate(followed, pipeline, "predictions", "bikes_predictions", {}, str(path), "2024-02")
         metrics = evaluate_predictions(labels, predictions)
         trained = TrainedModel(candidate.name, "run", "models:/m", metrics, 0.0, 0.0, str(path))

@@ -14,13 +14,14 @@ from include.contracts import Blessing, Check, TrainingSet
 from include.data.window import choose_window
 from include.declaration import Pipeline
 from include.errors import RefreshMissing, TrackingConflict
+from include.scoring.scorer import Scorer
 from include.settings import PROJECT_ROOT, Settings
 from include.steps.housekeeping import UNUSED_SECONDS, prune_files
 from include.steps.reproduce import main, reproduce_version
 from include.tracking.registry import register_version
 from include.tracking.runs import open_run
 from include.training.dataset import prepare_training_set
-from include.training.fit import Fitted, fit_candidate, fit_scorer
+from include.training.fit import fit_candidate, fit_scorer
 from tests.unit.steps.declared import age_files, publish_month, write_pipeline
 
 
@@ -97,7 +98,7 @@ def test_many_partitions_and_another_machine_make_the_same_model(
     pipeline = register_one(tracked, "many", tmp_path)
     used: list[int] = []
 
-    def fit_watched(pipeline: Pipeline, training_set: TrainingSet, candidate: str, threads: int) -> Fitted:
+    def fit_watched(pipeline: Pipeline, training_set: TrainingSet, candidate: str, threads: int) -> Scorer:
         used.append(threads)
         return fit_scorer(pipeline, training_set, candidate, threads)
 

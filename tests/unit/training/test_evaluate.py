@@ -20,7 +20,7 @@ from tests.unit.training.sets import prepare_toy
 
 def test_the_champions_predictions_are_on_the_same_rows(settings: Settings, pipeline: Pipeline, tmp_path: Path) -> None:
     training_set = prepare_toy(settings, pipeline, tmp_path)
-    scorer = fit_scorer(pipeline, training_set, "linear", 1).scorer
+    scorer = fit_scorer(pipeline, training_set, "linear", 1)
     own = tmp_path / "own" / "linear.parquet"
     labels, predictions = write_predictions(training_set, scorer, own)
     (tmp_path / "model").mkdir()

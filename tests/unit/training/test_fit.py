@@ -14,12 +14,14 @@ import skops.io
 
 from include.declaration import Candidate, Training
 from include.errors import TrackingConflict, TrainingDataInvalid, UnsafeModel
+from include.runtime.history import list_fits
 from include.scoring.scorer import load_scorer
 from include.settings import Settings
 from include.tracking.client import open_client
 from include.tracking.models import download_model, download_predictions
 from include.tracking.runs import open_run
 from include.training import fit
+from include.training.cost import list_metrics
 from include.training.fit import fit_candidate, fit_scorer
 from tests.unit.factory import make_pipeline
 from tests.unit.training.sets import prepare_toy
@@ -37,7 +39,7 @@ def test_the_same_inputs_give_the_same_model(settings: Settings, tmp_path: Path,
     pipeline = make_pipeline()
     training_set = prepare_toy(settings, pipeline, tmp_path)
     requests = pd.read_parquet(Path(training_set.folder) / "holdout.parquet")
-    first, second = (fit_scorer(pipeline, training_set, candidate, threads).scorer for threads in (1, 2))
+    first, second = (fit_scorer(pipeline, training_set, candidate, threads) for threads in (1, 2))
     assert np.array_equal(first.predict(requests), second.predict(requests))
     for name, scorer in (("first", first), ("second", second)):
         skops.io.dump(scorer, tmp_path / name)
@@ -72,6 +74,14 @@ def test_everything_of_a_fit_is_in_its_run_and_a_retry_resumes(
     assert run.data.metrics["fit_cpu_seconds"] > 0
     assert run.data.params["training_set"] == training_set.digest
     assert {item.dataset.name for item in run.inputs.dataset_inputs} >= {"fitted train", "fitted 2013-01"}
+    (record,) = list_fits(tracked, pipeline.name)
+    expected = {"candidate": "trees", "rows": 800, "columns": 5, "partitions": 3, "rung": "worker", "cores": 2}
+    assert {name: getattr(record, name) for name in expected} == expected
+    assert (record.training_set, record.mlflow_run_id) == (training_set.digest, run_id)
+    assert min(dataclasses.astuple(record.seconds)) > 0
+    assert record.peak_mb >= record.base_mb > 0
+    assert run.data.metrics.items() >= list_metrics(record).items()
+    assert run.data.tags["tollgate.rung"] == "worker"
     stored = load_scorer(download_model(tracked, trained.model_uri, tmp_path / "model"))
     frame = pd.read_parquet(trained.predictions_path)
     assert np.array_equal(stored.predict(frame), frame["prediction"])
@@ -82,6 +92,9 @@ def test_everything_of_a_fit_is_in_its_run_and_a_retry_resumes(
     Path(trained.predictions_path).unlink()
     assert fit_candidate(tracked, pipeline, training_set, "trees", run_id, threads=1) == trained
     assert Path(trained.predictions_path).read_bytes() == content
+    assert list_fits(tracked, pipeline.name) == [record]
+    with open_client(tracked) as client:
+        assert len(client.get_metric_history(run_id, "fit_cpu_seconds")) == 1
 
 
 def test_a_try_that_died_after_its_model_was_logged_is_made_again_with_the_same_model(
@@ -95,6 +108,8 @@ def test_a_try_that_died_after_its_model_was_logged_is_made_again_with_the_same_
         with pytest.raises(KeyboardInterrupt):
             fit_candidate(tracked, pipeline, training_set, "linear", run_id, threads=1)
     trained = fit_candidate(tracked, pipeline, training_set, "linear", run_id, threads=1)
+    (record,) = list_fits(tracked, pipeline.name)
+    assert round(record.cpu.fit, 3) == trained.fit_cpu_seconds
     with open_client(tracked) as client:
         run = client.get_run(run_id)
         assert [f"models:/{output.model_id}" for output in run.outputs.model_outputs] == [trained.model_uri]
