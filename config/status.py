@@ -17,11 +17,14 @@ from include.declaration.loader import load_pipelines
 from include.deployment.local.status import EndpointStatus, read_status
 from include.describe import format_number
 from include.errors import TollgateError
+from include.mail.notices import list_notices
 from include.mail.outbox import count_pending
 from include.settings import Settings
+from include.sla.misses import list_misses
 
 _WIDTH = 100
 _LONGEST_REASON = 240
+_MISSES = 3
 # Columns when the output is a file or a pipe.
 _NO_TERMINAL = 160
 
@@ -127,6 +130,12 @@ def describe_order(settings: Settings, pipeline: str) -> list[str]:
     return lines
 
 
+def describe_misses(settings: Settings, pipeline: str) -> list[str]:
+    """The newest missed SLAs, oldest first."""
+    newest = list_misses(settings, pipeline)[-_MISSES:]
+    return [f"  late, noticed {format_time(each['recorded_at'])}: {each['mail']['headline']}" for each in newest]
+
+
 def describe_system(site: Site) -> str:
     """Everything ``make status`` says."""
     settings = site.settings
@@ -145,15 +154,18 @@ def describe_system(site: Site) -> str:
         if running:
             lines.append(f"  registry: {_describe_champion(settings, pipeline)}")
         lines += describe_order(settings, name)
+        lines += describe_misses(settings, name)
         rows = keep_newest(read_history(settings, name))
         lines += (
             ["", describe_rows(rows, pipeline.blessing.primary_metric)] if rows else ["  no refresh has arrived yet"]
         )
     for name, error in loaded.errors.items():
         lines += ["", f"{name} is not usable: {error.message} {error.next_step}"]
-    pending = count_pending(settings)
+    pending, notices = count_pending(settings), list_notices(settings)
     if pending:
         lines += ["", f"{pending} mail(s) wait for the mail server."]
+    if notices:
+        lines += ["", f"{len(notices)} notice(s) wait for their notifier: {notices[-1][1]['error'] or 'not tried yet'}"]
     return "\n".join(lines)
 
 

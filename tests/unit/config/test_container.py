@@ -49,6 +49,7 @@ ONLY_EMBEDDED = {
     "TOLLGATE_MAIL_PORT": _OWN_PORTS,
     "TOLLGATE_HEALTH_PORT": _OWN_PORTS,
     "TOLLGATE_LOG_PORT": _OWN_PORTS,
+    "TOLLGATE_WATCH_PORT": _OWN_PORTS,
 }
 # What a container has and `make run` does not set.
 ONLY_CONTAINERS = {
@@ -148,6 +149,7 @@ _OPTIONS = {
     "dag-processor": {},
     "mlflow": {},
     "mail-catcher": {},
+    "sla-watcher": {},
 }
 
 
