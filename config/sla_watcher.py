@@ -47,14 +47,14 @@ def make_plan() -> str:
             command, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=_PLAN_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
-        return f"reading them took more than {_PLAN_SECONDS:.0f} s"
-    return done.stderr.strip()[-2000:]
-
-
-def _plan_and_say() -> None:
-    problem = make_plan()
+        problem = f"reading them took more than {_PLAN_SECONDS:.0f} s"
+        _log.warning("Declarations are watched as before: %s", problem)
+        return problem
+    said = done.stderr.strip()[-2000:]
+    problem = said or f"the process that reads them ended with {done.returncode}" if done.returncode or said else ""
     if problem:
         _log.warning("Declarations that cannot be read are watched as before: %s", problem)
+    return problem
 
 
 def read_connection(env: Mapping[str, str]) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def _make_handler(watcher: Watcher, settings: Settings, post: Post) -> type[Base
                 "tasks": report.tasks,
                 "misses": report.misses,
                 "problem": report.problem,
-                "declarations": report.broken,
+                "declarations": report.declarations,
                 "mails_pending": count_pending(settings),
                 "notices_pending": len(list_notices(settings)),
                 "mail_server": post.error,
@@ -183,7 +183,7 @@ def main() -> None:
         sys.exit(f"{_DATABASE} is not set: the watcher reads runs and tasks from Airflow's database.")
     except SettingsError as error:
         sys.exit(str(error))
-    watcher = Watcher(settings, AirflowState(address), _plan_and_say)
+    watcher = Watcher(settings, AirflowState(address), make_plan)
     server = ThreadingHTTPServer((get_hostname(), port), _make_handler(watcher, settings, post))
     threading.Thread(target=server.serve_forever, daemon=True, name="health").start()
     post.start()

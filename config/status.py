@@ -11,6 +11,7 @@ from config.leftovers import find_processes
 from config.ports import write_origin
 from config.supervise import Supervisor
 from include.console.history import HistoryRow, read_history
+from include.console.misses import list_newest_misses
 from include.console.order import find_disagreement, list_mendings
 from include.declaration import Pipeline
 from include.declaration.loader import load_pipelines
@@ -20,11 +21,9 @@ from include.errors import TollgateError
 from include.mail.notices import list_notices
 from include.mail.outbox import count_pending
 from include.settings import Settings
-from include.sla.misses import list_misses
 
 _WIDTH = 100
 _LONGEST_REASON = 240
-_MISSES = 3
 # Columns when the output is a file or a pipe.
 _NO_TERMINAL = 160
 
@@ -131,9 +130,9 @@ def describe_order(settings: Settings, pipeline: str) -> list[str]:
 
 
 def describe_misses(settings: Settings, pipeline: str) -> list[str]:
-    """The newest missed SLAs, oldest first."""
-    newest = list_misses(settings, pipeline)[-_MISSES:]
-    return [f"  late, noticed {format_time(each['recorded_at'])}: {each['mail']['headline']}" for each in newest]
+    """The newest missed SLAs, newest first."""
+    newest = list_newest_misses(settings, pipeline)
+    return [f"  SLA {format_time(each['at'])}: {each['said']}" for each in newest]
 
 
 def describe_system(site: Site) -> str:

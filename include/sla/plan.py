@@ -66,7 +66,7 @@ class PlannedLatency:
 @dataclass(frozen=True)
 class PlannedPipeline:
     """What is watched of one pipeline. ``limits`` by stage, by ``<stage>.<task>``, by ``<stage>.*``, and of
-    ``refresh_to_served``; ``stops_after`` says when a try of a task is stopped, ``retries`` how often it is repeated.
+    ``refresh_to_served``; ``stops_after`` says after how many seconds a try of a task is stopped.
     """
 
     name: str
@@ -75,7 +75,6 @@ class PlannedPipeline:
     usual_runs: int
     usual_margin: float
     stops_after: dict[str, float]
-    retries: int
     notifiers: tuple[PlannedNotifier, ...] = ()
     freshness: str = ""
     due: tuple[DuePartition, ...] = ()
@@ -146,7 +145,7 @@ def list_due(data: Any, within: float, now: float) -> list[DuePartition]:
 
 def plan_pipeline(settings: Settings, pipeline: Any, now: float) -> PlannedPipeline:
     """What is watched of a declared pipeline (an ``include.declaration.Pipeline``)."""
-    from include.declaration.limits import RETRIES, limit_task
+    from include.declaration.limits import limit_task
     from include.declaration.parts import parse_duration
     from include.declaration.sla import STAGE_TASKS, parse_limits
 
@@ -179,7 +178,6 @@ def plan_pipeline(settings: Settings, pipeline: Any, now: float) -> PlannedPipel
         stops_after={
             task: limit_task(pipeline, task).total_seconds() for tasks in STAGE_TASKS.values() for task in tasks
         },
-        retries=RETRIES,
         notifiers=tuple(PlannedNotifier(each.name, dict(each.arguments)) for each in sla.notifiers),
         freshness=sla.freshness or "",
         due=tuple(due),

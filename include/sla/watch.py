@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from include.errors import TollgateError
+from include.errors import TollgateError, TransientError
 from include.settings import Settings
-from include.sla.airflow_state import AirflowState, Run, Task
+from include.sla.airflow_state import AirflowState, AirflowUnreadable, Run, Task
 from include.sla.deliveries import DeliveryWatch
 from include.sla.freshness import FreshnessWatch
 from include.sla.latency import LatencyWatch
@@ -27,7 +27,8 @@ LOOK_SECONDS = 2.0
 _PLAN_SECONDS = 1800.0
 _CLOSED_KEPT = 400
 
-Planner = Callable[[], None]
+# Writes the plan file; returns what went wrong, or "".
+Planner = Callable[[], str]
 
 
 @dataclass
@@ -39,7 +40,11 @@ class Report:
     tasks: int = 0
     misses: int = 0
     problem: str = ""
-    broken: dict[str, str] = field(default_factory=dict)
+    declarations: str = ""
+
+
+class WatchFailed(TransientError):
+    """A part of a look failed; facts: ``new``, the misses that the others found."""
 
 
 class Watcher:
@@ -68,36 +73,43 @@ class Watcher:
     def _follow_plan(self) -> None:
         sources = list_sources(self._settings)
         if sources != self._sources or time.monotonic() > self._planned_at + _PLAN_SECONDS:
-            self._make_plan()
+            self.report.declarations = self._make_plan()
             self._plan = read_plan(self._settings)
             self._sources, self._planned_at = sources, time.monotonic()
-            self.report.broken = dict(self._plan.errors)
             if not self._caught_up:
                 queue_left(self._settings, self._plan.pipelines)
 
     # --- looking
 
     def look(self, now: float | None = None) -> int:
-        """One look; returns the number of new misses. Raises AirflowUnreadable, after the rest was done."""
+        """One look; returns the number of new misses.
+
+        Raises WatchFailed when a part of it failed, after the others were done.
+        """
         began = time.time() if now is None else now
         self._follow_plan()
-        new = 0
-        problem: TollgateError | None = None
-        try:
-            new += self._look_at_airflow(began)
-        except TollgateError as error:
-            problem = error
+        problems: list[str] = []
+
+        def do(part: Callable[..., int], *arguments: object) -> int:
+            # What breaks one part, such as a record that is no JSON, takes no alert of another with it.
+            try:
+                return part(*arguments)
+            except Exception as error:  # noqa: BLE001
+                problems.append(error.message if isinstance(error, TollgateError) else f"{part}: {error!r}")
+                return 0
+
+        new = do(self._look_at_airflow, began)
+        airflow_answered = not problems
         for plan in self._plan.pipelines.values():
-            new += self._freshness.look(plan, began)
-            new += self._latency.look(plan, began)
-            if problem is None:
-                new += self._deliveries.look(plan, began, self._is_open)
+            new += do(self._freshness.look, plan, began) + do(self._latency.look, plan, began)
+            if airflow_answered:
+                new += do(self._deliveries.look, plan, began, self._is_open)
         self._keeper.write(self._memory)
         self.report.misses += new
-        if problem is not None:
-            self.report.problem = problem.message
-            raise problem
-        self.report.problem, self.report.looked_at = "", time.time()
+        self.report.problem = " ".join(problems)
+        if problems:
+            raise WatchFailed(self.report.problem, next_step="It is looked again in two seconds.", new=new)
+        self.report.looked_at = time.time()
         return new
 
     def _is_open(self, dag_id: str, run_id: str) -> bool:
@@ -118,19 +130,23 @@ class Watcher:
         for task in self._state.list_tasks_under_way():
             tasks.setdefault((task.dag_id, task.run_id), []).append(task)
         closed = set(memory.closed)
+        broken: list[str] = []
         for run in runs:
             plan = find_plan(self._plan, run.dag_id)
-            if plan is None:
+            if plan is None or (not run.is_open and run.id in closed):
                 continue
-            if run.is_open:
-                closed.discard(run.id)
-                new += self._look_at_open(plan, run, tasks.get((run.dag_id, run.run_id), []), now)
-            elif run.id not in closed:
-                followed = self._followed.pop(run.id, None) or Followed(run)
-                followed.run = run
-                self._follow_delivery(plan, followed, [], now)
-                new += self._judge.close_run(plan, followed, now)
+            closed.discard(run.id)
+            try:
+                new += self._look_at_run(plan, run, tasks.get((run.dag_id, run.run_id), []), now)
+            except AirflowUnreadable:
+                raise
+            except Exception as error:  # noqa: BLE001 - what breaks one run takes no alert of another with it
+                broken.append(f"{run.dag_id} {run.run_id}: {error!r}")
+                continue
+            if not run.is_open:
                 closed.add(run.id)
+                # At once: a run that is closed twice would count twice in what is usual.
+                memory.closed = sorted(closed)
         seen = {run.id for run in runs}
         # One that was deleted is not there to be judged.
         self._followed = {number: each for number, each in self._followed.items() if number in seen}
@@ -139,6 +155,20 @@ class Watcher:
         memory.closed = sorted(number for number in closed if number > memory.highest_id - _CLOSED_KEPT)
         self._caught_up = True
         self.report.runs, self.report.tasks = len(self._followed), sum(map(len, tasks.values()))
+        if broken:
+            raise WatchFailed("; ".join(broken), next_step="Look at the records of these runs.", new=new)
+        return new
+
+    def _look_at_run(self, plan: PlannedPipeline, run: Run, tasks: list[Task], now: float) -> int:
+        followed = self._followed.setdefault(run.id, Followed(run))
+        if followed.run.queued != run.queued:
+            followed = self._followed[run.id] = Followed(run)  # it was cleared: its time begins anew
+        followed.run = run
+        self._follow_delivery(plan, followed, tasks, now)
+        if run.is_open:
+            return self._look_at_open(plan, followed, tasks, now)
+        new = self._judge.close_run(plan, followed, now)
+        del self._followed[run.id]
         return new
 
     def _follow_delivery(self, plan: PlannedPipeline, followed: Followed, tasks: list[Task], now: float) -> None:
@@ -151,13 +181,8 @@ class Watcher:
         else:
             self._deliveries.follow(plan, followed.run.run_id, since)
 
-    def _look_at_open(self, plan: PlannedPipeline, run: Run, tasks: list[Task], now: float) -> int:
-        new = 0
-        followed = self._followed.setdefault(run.id, Followed(run))
-        if followed.run.queued != run.queued:
-            followed = self._followed[run.id] = Followed(run)  # it was cleared: its time begins anew
-        followed.run = run
-        self._follow_delivery(plan, followed, tasks, now)
+    def _look_at_open(self, plan: PlannedPipeline, followed: Followed, tasks: list[Task], now: float) -> int:
+        run, new = followed.run, 0
         new += self._judge.judge_run(plan, followed, tasks, now)
         deadlines: dict[tuple[str, ...], float] = {}
         for task in tasks:

@@ -35,7 +35,6 @@ def plan_limits(**limits: Any) -> PlannedPipeline:
         usual_runs=3,
         usual_margin=10.0,
         stops_after={"fit_candidate": 1800.0},
-        retries=3,
     )
 
 
@@ -53,8 +52,9 @@ class Scene:
         self.watcher = Watcher(self.settings, AirflowState(self.tables.address), self._write_plan)
         return self.watcher
 
-    def _write_plan(self) -> None:
+    def _write_plan(self) -> str:
         write_file_atomically(name_plan(self.settings), msgspec.json.encode(Plan({"parcels": self.plan})))
+        return ""
 
     def declare(self, **limits: Any) -> None:
         """Watch by these limits from the next start on."""

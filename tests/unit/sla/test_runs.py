@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from include.sla.airflow_state import AirflowUnreadable
+from include.sla.watch import WatchFailed
 from tests.unit.sla.conftest import START, Scene, read_text
 
 TRAIN = "parcels.train_model"
@@ -308,7 +308,7 @@ def test_a_database_that_does_not_answer_delays_and_loses_nothing(scene: Scene) 
     start_run(scene)
     scene.look(2)
     scene.tables.break_up()
-    with pytest.raises(AirflowUnreadable, match="queued_at"):
+    with pytest.raises(WatchFailed, match="queued_at"):
         scene.look(1801)
     assert "queued_at" in scene.watcher.report.problem
     scene.tables.mend()
@@ -322,3 +322,19 @@ def test_another_systems_dags_are_left_alone(scene: Scene) -> None:
     for number, dag_id in enumerate(("other.train_model", "tollgate.housekeeping", "parcels.rollback"), start=1):
         start_run(scene, number, dag_id)
     assert scene.look(1000) == 0
+
+
+def test_a_record_that_cannot_be_read_takes_no_other_alert_with_it(scene: Scene) -> None:
+    scene.declare(train_model="30m", refresh_to_served="10m")
+    scene.look(0)
+    start_run(scene)
+    scene.tables.put_run(2, REFRESH, queued_at=START, start_date=START)
+    scene.look(2)
+    folder = scene.settings.records_root / "parcels" / "deployment"
+    folder.mkdir(parents=True)
+    (folder / "torn.json").write_text("{")
+    scene.tables.put_run(2, REFRESH, "success", queued_at=START, start_date=START, end_date=START + 10)
+    scene.record("refresh", "2026-01@f", partition="2026-01", fingerprint="f", status="published", run_id="run_2")
+    with pytest.raises(WatchFailed, match="DeliveryWatch"):
+        scene.look(1801)
+    assert len(scene.mails()) == 1
