@@ -118,8 +118,10 @@ class AirflowState:
         kind, _, rest = self._address.partition("://")
         if kind.startswith("sqlite"):
             path = unquote(rest.partition("?")[0]).removeprefix("/")
-            # Waits while a writer commits; mode=ro never makes the file.
-            return sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=20.0, isolation_level=None)
+            # mode=rw never makes the file, and may undo what a killed writer left half done, which mode=ro may not.
+            opened = sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=20.0, isolation_level=None)
+            opened.execute("PRAGMA query_only = ON")
+            return opened
         if kind.startswith("postgresql"):
             import psycopg2  # type: ignore[import-untyped]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 
 from include.declaration import Notifier, Sla
 from include.declaration.sla import Limit, parse_limit, parse_limits
+from include.settings import PROJECT_ROOT
 
 
 @pytest.mark.parametrize(
@@ -59,3 +61,11 @@ def test_a_mistake_is_named(wrong: dict[str, Any], says: str) -> None:
 def test_a_notifier_is_named_with_its_arguments() -> None:
     notifier = Notifier(name="airflow.providers.smtp.notifications.smtp:SmtpNotifier", arguments={"to": "me@x.test"})
     assert notifier.arguments == {"to": "me@x.test"}
+
+
+def test_the_readmes_example_is_a_declaration() -> None:
+    found = re.search(r"```python\nsla=(Sla\(.*?\n\)),?\n```", (PROJECT_ROOT / "README.md").read_text(), re.DOTALL)
+    assert found is not None
+    sla = eval(found[1], {"Sla": Sla, "Notifier": Notifier})
+    assert isinstance(sla, Sla)
+    assert sla.refresh_to_served == "3h" and sla.notifiers[0].name.endswith(":SlackNotifier")
