@@ -20,6 +20,8 @@ import httpx
 import pandas as pd
 import pytest
 
+from config.health import wait_until_well
+from config.programs import list_programs
 from config.supervise import Supervisor
 from include.sla.misses import list_misses
 from tests.scenarios.lenient import take_rows
@@ -109,7 +111,12 @@ def hang(own_system: RunningSystem) -> Iterator[Path]:
     yield path
     path.unlink(missing_ok=True)
     (own_system.home / "fail").unlink(missing_ok=True)
-    own_system.wait_until_idle(240)
+
+    def look() -> bool | None:
+        # The run of ``fresh`` waits for its data all the time.
+        return None if any(run["dag_id"].startswith("watched.") for run in own_system.list_busy_runs()) else True
+
+    own_system.wait_for(look, 240, "every run of watched to end")
 
 
 def test_trainings_that_are_in_time_are_usual_and_tell_nothing(own_system: RunningSystem) -> None:
@@ -205,6 +212,8 @@ def test_s15_killed_watcher_and_triggerer_a_dead_mail_server_and_nothing_is_lost
     find_miss(system, "run", run_id)
     find_miss(system, "task", run_id)
     supervisor.start_program("mail-catcher")
+    catcher = [program for program in list_programs(system.site) if program.name == "mail-catcher"]
+    wait_until_well(system.site, catcher, 30, system.said.append)
     mails = wait_for_mails(system, run_id, "missed its SLA", 2)
     assert time.time() - restarted <= PROMPT, "both are there soon after the mail server is"
     hang.unlink()

@@ -64,7 +64,7 @@ def test_a_notifier_is_named_with_its_arguments() -> None:
 
 
 def test_the_readmes_example_is_a_declaration() -> None:
-    found = re.search(r"```python\nsla=(Sla\(.*?\n\)),?\n```", (PROJECT_ROOT / "README.md").read_text(), re.DOTALL)
+    found = re.search(r"```python\nsla ?= ?(Sla\(.*?\n\)),?\n```", (PROJECT_ROOT / "README.md").read_text(), re.DOTALL)
     assert found is not None
     sla = eval(found[1], {"Sla": Sla, "Notifier": Notifier})
     assert isinstance(sla, Sla)
