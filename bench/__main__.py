@@ -16,6 +16,7 @@ BENCHES = {
     "dag_parse_vs_empty": "bench.dag_parse",
     "idle_pss_mb": "bench.idle_memory",
     "forecast_median_error": "bench.forecast.__main__",
+    **dict.fromkeys(("sla_mail_worst_delay", "sla_false_alerts", "sla_watch_cpu"), "bench.sla"),
     "endpoint_start_seconds": "bench.endpoint.start",
     "endpoint_swap_failed": "bench.endpoint.swaps",
     "endpoint_capture_cpu": "bench.endpoint.capture",

@@ -24,6 +24,7 @@ _SETTINGS = {
     "TOLLGATE_MAIL_PORT": (8025, 3),
     "TOLLGATE_HEALTH_PORT": (8974, 4),
     "TOLLGATE_LOG_PORT": (8793, 5),
+    "TOLLGATE_WATCH_PORT": (8975, 6),
     "TOLLGATE_ENDPOINT_PORT": (8090, 10),
 }
 
@@ -38,6 +39,7 @@ class Ports:
     mail: int
     health: int
     log: int
+    watch: int
     endpoint: int
 
     def to_environment(self) -> dict[str, str]:

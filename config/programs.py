@@ -97,6 +97,18 @@ def _describe_mail_catcher(site: Site) -> Program:
     )
 
 
+def _describe_watcher(site: Site) -> Program:
+    port = site.ports.watch
+    return Program(
+        "sla-watcher",
+        (sys.executable, "-m", "config.sla_watcher", "--port", str(port)),
+        # What ends with the system is no miss: it stops with the scheduler.
+        rank=30,
+        health=f"http://{LOOPBACK}:{port}/health",
+        ports=((port, "TOLLGATE_WATCH_PORT"),),
+    )
+
+
 def list_endpoints(site: Site) -> list[Program]:
     """The endpoint of every declared pipeline."""
     programs, host = [], site.settings.endpoint_host
@@ -134,4 +146,5 @@ def list_programs(site: Site) -> list[Program]:
         programs.append(_describe_mlflow(site))
     if not site.env.get("TOLLGATE_SMTP_HOST"):
         programs.append(_describe_mail_catcher(site))
+    programs.append(_describe_watcher(site))
     return programs + list_endpoints(site)

@@ -11,12 +11,14 @@ from config.leftovers import find_processes
 from config.ports import write_origin
 from config.supervise import Supervisor
 from include.console.history import HistoryRow, read_history
+from include.console.misses import list_newest_misses
 from include.console.order import find_disagreement, list_mendings
 from include.declaration import Pipeline
 from include.declaration.loader import load_pipelines
 from include.deployment.local.status import EndpointStatus, read_status
 from include.describe import format_number
 from include.errors import TollgateError
+from include.mail.notices import list_notices
 from include.mail.outbox import count_pending
 from include.settings import Settings
 
@@ -127,6 +129,12 @@ def describe_order(settings: Settings, pipeline: str) -> list[str]:
     return lines
 
 
+def describe_misses(settings: Settings, pipeline: str) -> list[str]:
+    """The newest missed SLAs, newest first."""
+    newest = list_newest_misses(settings, pipeline)
+    return [f"  SLA {format_time(each['at'])}: {each['said']}" for each in newest]
+
+
 def describe_system(site: Site) -> str:
     """Everything ``make status`` says."""
     settings = site.settings
@@ -145,15 +153,18 @@ def describe_system(site: Site) -> str:
         if running:
             lines.append(f"  registry: {_describe_champion(settings, pipeline)}")
         lines += describe_order(settings, name)
+        lines += describe_misses(settings, name)
         rows = keep_newest(read_history(settings, name))
         lines += (
             ["", describe_rows(rows, pipeline.blessing.primary_metric)] if rows else ["  no refresh has arrived yet"]
         )
     for name, error in loaded.errors.items():
         lines += ["", f"{name} is not usable: {error.message} {error.next_step}"]
-    pending = count_pending(settings)
+    pending, notices = count_pending(settings), list_notices(settings)
     if pending:
         lines += ["", f"{pending} mail(s) wait for the mail server."]
+    if notices:
+        lines += ["", f"{len(notices)} notice(s) wait for their notifier: {notices[-1][1]['error'] or 'not tried yet'}"]
     return "\n".join(lines)
 
 

@@ -21,7 +21,6 @@ from include.links import link_report
 from include.settings import load_settings
 from tollgate_alerts import mail_task_failure, post_mail
 from tollgate_assets import landing_asset, validated_asset
-from tollgate_deadlines import make_deadline
 from tollgate_defaults import make_default_arguments, task
 from tollgate_gate_messages import describe_warning
 from tollgate_links import identify_run
@@ -121,7 +120,6 @@ def build_data_refresh(pipeline: Pipeline) -> DAG:
                 description=f"Partition to take in ({data.partition_format}); empty: whatever is pending",
             )
         },
-        deadline=make_deadline(pipeline, "data_refresh"),
         # A task that was killed in its last try cannot say so itself; for any other this is the same mail, sent once.
         on_failure_callback=mail_task_failure,
         description=f"{pipeline.description}: refresh, gate, publish",

@@ -19,7 +19,6 @@ from include.settings import load_settings
 from tollgate_alerts import mail_task_failure, post_mail
 from tollgate_approval import build_approval, read_decision
 from tollgate_assets import candidate_asset, endpoint_asset
-from tollgate_deadlines import make_deadline
 from tollgate_defaults import make_default_arguments, make_rollout_arguments, task
 from tollgate_links import identify_run
 from tollgate_messages import describe_deployment, describe_not_deployed
@@ -130,7 +129,6 @@ def build_deploy_model(pipeline: Pipeline) -> DAG:
                 None, type=["null", "string"], description="Registered version to deploy; empty: the challenger"
             )
         },
-        deadline=make_deadline(pipeline, "deploy_model"),
         # A task that was killed in its last try cannot say so itself; for any other this is the same mail, sent once.
         on_failure_callback=mail_task_failure,
         description=f"{pipeline.description}: sandbox, rollout, champion",

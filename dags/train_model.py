@@ -18,7 +18,6 @@ from include.links import link_mlflow_run
 from include.settings import load_settings
 from tollgate_alerts import mail_task_failure, post_any, post_mail
 from tollgate_assets import candidate_asset, validated_asset
-from tollgate_deadlines import make_deadline
 from tollgate_defaults import make_default_arguments, make_rung_arguments, make_training_arguments, task
 from tollgate_gate_messages import describe_features_warning
 from tollgate_links import identify_run
@@ -256,7 +255,6 @@ def build_train_model(pipeline: Pipeline) -> DAG:
                 None, type=["null", "string"], description="Partition to train for; empty: the newest validated one"
             )
         },
-        deadline=make_deadline(pipeline, "train_model"),
         # A task that was killed in its last try cannot say so itself; for any other this is the same mail, sent once.
         on_failure_callback=mail_task_failure,
         description=f"{pipeline.description}: features, candidates, blessing, registry",

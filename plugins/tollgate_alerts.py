@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import smtplib
 from email.message import EmailMessage
@@ -62,13 +61,3 @@ def mail_task_failure(context: Any) -> None:
     from tollgate_gate_messages import describe_failure
 
     post_mail(describe_failure(context))
-
-
-async def mail_deadline(
-    pipeline: str, owner: list[str], stage: str, sla: str, context: dict[str, Any] | None = None, **_: Any
-) -> None:
-    """Callback of a DAG run's deadline; runs in the triggerer while the run still runs."""
-    from tollgate_messages import describe_deadline
-
-    mail = describe_deadline(pipeline, tuple(owner), stage, sla, context or {})
-    await asyncio.to_thread(post_mail, mail)

@@ -11,6 +11,7 @@ from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 from airflow.sdk.definitions.decorators import TaskDecoratorCollection
 
 import tollgate_alerts
+from include.declaration.limits import RETRIES, TASK_LIMIT, limit_rollout, limit_training
 from include.declaration.models import Pipeline
 from include.errors import TerminalError
 from include.settings import load_settings
@@ -26,20 +27,15 @@ _RETRY_POLICY = ExceptionRetryPolicy(
 
 
 def make_default_arguments(pipeline: Pipeline) -> dict[str, Any]:
-    """Arguments of every task of a pipeline's DAGs.
-
-    Three retries outlive a server that is restarted by its supervisor (seconds) and a task that was killed with its
-    scheduler; a fault that lasts longer is a person's to see.
-    """
+    """Arguments of every task of a pipeline's DAGs."""
     return {
         "owner": pipeline.owner[0],
-        "retries": 3,
+        "retries": RETRIES,
         "retry_delay": timedelta(seconds=5),
         "retry_exponential_backoff": 2.0,
         "max_retry_delay": timedelta(minutes=2),
         "retry_policy": _RETRY_POLICY,
-        # No task but a fit and a wait for a person takes minutes; one that does hangs.
-        "execution_timeout": timedelta(minutes=15),
+        "execution_timeout": TASK_LIMIT,
         "on_failure_callback": tollgate_alerts.mail_task_failure,
     }
 
@@ -47,7 +43,7 @@ def make_default_arguments(pipeline: Pipeline) -> dict[str, Any]:
 def make_training_arguments(pipeline: Pipeline) -> dict[str, Any]:
     """A fit may take as long as its declaration says, and no longer; with TOLLGATE_TRAINING_QUEUE it has workers of its
     own, which only an executor with queues looks at."""
-    arguments: dict[str, Any] = {"execution_timeout": timedelta(minutes=pipeline.training.max_minutes)}
+    arguments: dict[str, Any] = {"execution_timeout": limit_training(pipeline)}
     queue = load_settings().training_queue
     return {**arguments, "queue": queue} if queue else arguments
 
@@ -65,8 +61,5 @@ def make_rung_arguments(pipeline: Pipeline, name: str) -> dict[str, Any]:
 
 
 def make_rollout_arguments(pipeline: Pipeline) -> dict[str, Any]:
-    """A rollout takes itself back when its time is over; around it the candidate is started, and swapped in."""
-    deployment = pipeline.deployment
-    seconds = deployment.rollout.maximum_execution_timeout_in_seconds
-    around = timedelta(seconds=deployment.sandbox_seconds + 4 * deployment.swap_seconds)
-    return {"execution_timeout": timedelta(minutes=5, seconds=seconds) + around}
+    """A rollout, and what is around it."""
+    return {"execution_timeout": limit_rollout(pipeline)}

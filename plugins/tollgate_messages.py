@@ -1,14 +1,13 @@
-"""What the mails about models, deployments and deadlines say."""
+"""What the mails about models and deployments say."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from include.contracts import Blessing, Check, Deployment
 from include.declaration.models import Pipeline
 from include.describe import format_number
-from include.links import link_run, link_task
+from include.links import link_task
 from include.mail.compose import Mail
 from include.settings import load_settings
 from tollgate_letters import point_at_run, write_mail
@@ -83,28 +82,4 @@ def describe_deployment(pipeline: Pipeline, deployment: Deployment, context: Any
         lines=(f"It replaces {before}. {deployment.reason}",),
         facts=(("Endpoint", deployment.endpoint_url), ("Since", deployment.deployed_at)),
         links=[point_at_run(context)],
-    )
-
-
-def describe_deadline(pipeline: str, owner: tuple[str, ...], stage: str, sla: str, context: dict[str, Any]) -> Mail:
-    """A DAG run is late. ``context`` is what Airflow gives a deadline's callback: dag_run and deadline."""
-    run = context.get("dag_run", {})
-    run_id = str(run.get("dag_run_id", ""))
-    dag_id = str(run.get("dag_id", f"{pipeline}.{stage}"))
-    return write_mail(
-        pipeline,
-        owner,
-        key=f"deadline/{dag_id}/{run_id}/{sla}",
-        tone="bad",
-        subject=f"{stage} missed its SLA of {sla}",
-        headline=f"{stage} is late: its SLA of {sla} has passed",
-        lines=(f"The run was queued at {run.get('queued_at')} and is {run.get('state', 'running')} now.",),
-        facts=(
-            ("Run", run_id),
-            ("Deadline", str(context.get("deadline", {}).get("deadline_time", ""))),
-            ("Noticed", datetime.now(UTC).isoformat(timespec="seconds")),
-            ("Started", str(run.get("start_date"))),
-        ),
-        next_step="Look at the run: it goes on unless somebody stops it, and what is being served is untouched.",
-        links=[("DAG run", link_run(load_settings(), dag_id, run_id))],
     )

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from include.console.history import HistoryRow, read_history
+from include.console.misses import list_newest_misses
 from include.console.order import find_disagreement, list_mendings
 from include.data.ledger import list_refused
 from include.declaration import Pipeline
@@ -63,6 +64,7 @@ def _read_pipeline(settings: Settings, pipeline: Pipeline) -> dict[str, Any]:
         "endpoint": {**msgspec.to_builtins(status), "by_url": _link_named_run(settings, status.by or "")},
         "registry": _read_registry(settings, pipeline.name),
         "mendings": list_mendings(settings, pipeline.name),
+        "misses": list_newest_misses(settings, pipeline.name),
         "disagreement": find_disagreement(settings, pipeline.name),
         "served": msgspec.to_builtins(served) if served else None,
         "history": [{**msgspec.to_builtins(row), "links": _link_row(settings, row)} for row in rows],

@@ -26,11 +26,11 @@ from include.declaration.models import (
     Reference,
     Request,
     RequestColumn,
-    Sla,
     Slice,
     Threshold,
     Training,
 )
+from include.declaration.sla import LatencyWatch, Notifier, Sla
 
 __all__ = [
     "Approval",
@@ -46,8 +46,10 @@ __all__ = [
     "Label",
     "Ladder",
     "LatencyGate",
+    "LatencyWatch",
     "Leakage",
     "LocalTarget",
+    "Notifier",
     "Pipeline",
     "PredictionRule",
     "Quarantine",

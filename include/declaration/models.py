@@ -13,7 +13,8 @@ from pydantic import Field, model_validator
 
 from include.declaration.delivery import Deployment
 from include.declaration.ladder import Ladder
-from include.declaration.parts import DurationText, FunctionName, Name, Part
+from include.declaration.parts import FunctionName, Name, Part
+from include.declaration.sla import Sla
 from include.scoring.expressions import Feature, iterate_columns
 
 ColumnType = Literal["int", "float", "string", "timestamp", "bool"]
@@ -200,14 +201,6 @@ class BlessingRules(Part):
     predictions_suite: Name
     predictions_suite_parameters: dict[str, Any] = {}
     calibration: Calibration | None = None
-
-
-class Sla(Part):
-    """Deadlines of a DAG run, counted from when it was queued; a miss is mailed while the run still runs."""
-
-    data_refresh: DurationText | None = None
-    train_model: DurationText | None = None
-    deploy_model: DurationText | None = None
 
 
 class Pipeline(Part):

@@ -36,7 +36,7 @@ class Delivery:
 
 
 def count_pending(settings: Settings) -> int:
-    """Number of mails the mail server has not taken yet."""
+    """Number of mails that the mail server has not taken yet."""
     folder = settings.outbox_root / "pending"
     return sum(1 for _ in folder.glob("*.eml")) if folder.is_dir() else 0
 

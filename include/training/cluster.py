@@ -45,17 +45,35 @@ def choose_engine(rung: Rung, cores: int) -> Engine:
         with _open_cluster(rung, cores) as client:
             _introduce_pipelines(client)
             spent = _read_cluster_cpu(client) if rung.address else 0.0
-            # On every worker: what lay on one alone would be lost with it, and cannot be computed again.
-            given = client.scatter(features, broadcast=True)
-            # Pure functions of the same arguments are not made twice; this one is timed, so it is never taken over.
-            future = client.submit(_fit_in_worker, scorer, given, labels, threads, pure=False)
-            fitted: Scorer = future.result()
+            fitted = _fit_again_when_lost(client, scorer, features, labels, threads)
             if rung.address:
                 # Processes on other machines, of which the meter sees nothing.
                 meter.add("fit", 0.0, _read_cluster_cpu(client) - spent)
         return fitted
 
     return fit_there
+
+
+def _fit_again_when_lost(
+    client: Client, scorer: Scorer, features: pd.DataFrame, labels: Floats, threads: int
+) -> Scorer:
+    """Fit on a worker. A search hands its data out from there; when a worker that alone has it dies, Dask gives the
+    whole up instead of making it again."""
+    from distributed.client import FutureCancelledError
+
+    for left in reversed(range(_ALLOWED_FAILURES + 1)):
+        # On every worker: what lay on one alone would be lost with it, and cannot be computed again.
+        given = client.scatter(features, broadcast=True)
+        # Pure functions of the same arguments are not made twice; this one is timed, so it is never taken over.
+        future = client.submit(_fit_in_worker, scorer, given, labels, threads, pure=False)
+        try:
+            fitted: Scorer = future.result()
+        except FutureCancelledError:
+            if not left:
+                raise
+        else:
+            return fitted
+    raise AssertionError("unreachable")
 
 
 def _fit_in_worker(scorer: Scorer, features: pd.DataFrame, labels: Floats, threads: int) -> Scorer:

@@ -27,6 +27,7 @@ PROGRAMS = [
     "mlflow",
     "mail-catcher",
     "log-stub",
+    "sla-watcher",
     "endpoint-flight_delays",
 ]
 

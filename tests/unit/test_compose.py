@@ -83,7 +83,16 @@ def test_a_file_with_a_wrong_key_or_value_is_found_out(place: tuple[str, ...], v
 
 def test_every_part_of_the_system_is_a_service() -> None:
     """Airflow's parts on Celery with a worker for each queue, its two stores, MLflow, the endpoints and the mails."""
-    airflow = {"api-server", "scheduler", "dag-processor", "triggerer", "worker", "worker-training", "airflow-init"}
+    airflow = {
+        "api-server",
+        "scheduler",
+        "dag-processor",
+        "triggerer",
+        "worker",
+        "worker-training",
+        "airflow-init",
+        "sla-watcher",
+    }
     assert set(_SERVICES) == airflow | {"postgres", "redis", "mlflow", "endpoint", "mail-catcher"}
     for name in airflow:
         assert _SERVICES[name]["environment"]["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"

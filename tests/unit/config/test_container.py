@@ -44,6 +44,7 @@ ONLY_EMBEDDED = {
     "TOLLGATE_MAIL_PORT": _OWN_PORTS,
     "TOLLGATE_HEALTH_PORT": _OWN_PORTS,
     "TOLLGATE_LOG_PORT": _OWN_PORTS,
+    "TOLLGATE_WATCH_PORT": _OWN_PORTS,
 }
 # What a container has and `make run` does not set.
 ONLY_CONTAINERS = {
@@ -164,6 +165,7 @@ _OPTIONS = {
     "dag-processor": {},
     "mlflow": {"--backend-store-uri": "MLFLOW_BACKEND_STORE_URI says it, with a password that ps would show"},
     "mail-catcher": {},
+    "sla-watcher": {},
 }
 
 

@@ -1,0 +1,3 @@
+"""The references of the flights: a pipeline of its own has its functions beside it."""
+
+from include.pipelines.flight_delays.references import *  # noqa: F403 (whatever is declared)
