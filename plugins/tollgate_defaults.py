@@ -41,7 +41,7 @@ def make_default_arguments(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def make_training_arguments(pipeline: Pipeline) -> dict[str, Any]:
-    """A fit may take as long as its declaration says, and no longer; with TOLLGATE_TRAINING_QUEUE it has workers of its
+    """It may take as long as the declaration says, and no longer; with TOLLGATE_TRAINING_QUEUE it has workers of its
     own, which only an executor with queues looks at."""
     arguments: dict[str, Any] = {"execution_timeout": limit_training(pipeline)}
     queue = load_settings().training_queue
@@ -49,7 +49,8 @@ def make_training_arguments(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def make_rung_arguments(pipeline: Pipeline, name: str) -> dict[str, Any]:
-    """A fit on a rung: where Airflow is to run it, how long it may take there, how many of them at once."""
+    """A fit on a rung: where Airflow is to run it, how long it may take there, how many of them at once. What the rung
+    leaves open is as for every training."""
     rung = pipeline.training.ladder.find(name)
     minutes = rung.max_minutes or pipeline.training.max_minutes
     places = {"queue": rung.queue, "pool": rung.pool, "executor": rung.executor}
@@ -57,7 +58,7 @@ def make_rung_arguments(pipeline: Pipeline, name: str) -> dict[str, Any]:
     if rung.kind == "dask" and rung.address is None:
         # An embedded cluster has all cores: two of them at once would take them from each other.
         told["max_active_tis_per_dagrun"] = 1
-    return {"execution_timeout": timedelta(minutes=minutes), **told}
+    return {**make_training_arguments(pipeline), "execution_timeout": timedelta(minutes=minutes), **told}
 
 
 def make_rollout_arguments(pipeline: Pipeline) -> dict[str, Any]:

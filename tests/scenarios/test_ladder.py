@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from include.contracts import pack
 from include.declaration.loader import get_pipeline
 from include.records import write_record
+from include.runtime.attempts import list_attempts
 from include.runtime.history import list_fits, name_recipe, write_fit
 from include.training.fit import fit_scorer
 from tests.scenarios.kills import find_task_processes
@@ -112,7 +113,8 @@ def test_s6_a_fit_that_was_killed_goes_one_rung_up(system: RunningSystem) -> Non
     def look() -> int | None:
         running = find_task_processes(system)
         for run in system.runs(DAG):
-            if run["dag_run_id"] not in seen:
+            # Killed before its fit has begun, it would simply be tried again where it was.
+            if list_attempts(system.settings, PIPELINE, f"{DAG}/{run['dag_run_id']}") and run["dag_run_id"] not in seen:
                 for task in system.api.list_tasks(DAG, run["dag_run_id"]):
                     if task["task_id"] == "fit_on_worker" and task["id"] in running:
                         return running[task["id"]]
