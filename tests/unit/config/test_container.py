@@ -59,7 +59,6 @@ ONLY_CONTAINERS = {
     "TOLLGATE_TRAINING_QUEUE": "only an executor with queues looks at it; make run passes on what is set",
     "MLFLOW_BACKEND_STORE_URI": "in the command of make run's MLflow; here with a password",
     "ADMIN_PASSWORD": "airflow-init writes it to the passwords' file",
-    "PYTHONDONTWRITEBYTECODE": "the code's folder belongs to root",
     "TOLLGATE_MAIL_CATCHER": _NAMES,
     "TOLLGATE_SMTP_HOST": "make run passes on what is set, and nothing else; empty here by default",
     "TOLLGATE_SMTP_USER": "the same",
@@ -76,6 +75,7 @@ ONLY_CONTAINERS = {
 }
 # What both have, with another value.
 OTHERWISE = {
+    "PYTHONDONTWRITEBYTECODE": "make run wants bytecode; in an image the code's folder belongs to root",
     "AIRFLOW__CORE__EXECUTOR": "Celery instead of a fork",
     "AIRFLOW__CORE__PARALLELISM": "how much runs is up to Celery's workers",
     "AIRFLOW__CORE__HOSTNAME_CALLABLE": "a container's own name is the one under which its logs are fetched",
