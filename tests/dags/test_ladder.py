@@ -58,12 +58,14 @@ def test_each_rung_is_a_task_behind_the_choice_and_the_one_before_it(climber: An
 
 
 def test_a_failed_rung_lets_the_next_one_run_and_a_blocked_gate_lets_none(climber: Any) -> None:
+    from airflow.sdk import TriggerRule
+
     tasks = climber.task_dict
     for name in ("climb_to_big", "collect_fits"):
-        assert str(tasks[name].trigger_rule) == "all_done"
+        assert TriggerRule(tasks[name].trigger_rule) is TriggerRule.ALL_DONE
     # Their skip must not pass a run whose gate blocked it: what was not chosen is not blessed.
     assert {"choose_rung", "collect_fits"} <= tasks["bless_best"].upstream_task_ids
-    assert str(tasks["bless_best"].trigger_rule) == "all_success"
+    assert TriggerRule(tasks["bless_best"].trigger_rule) is TriggerRule.ALL_SUCCESS
 
 
 def test_a_rung_runs_where_and_as_long_as_it_is_declared_and_mails_by_the_next_task(climber: Any) -> None:
