@@ -30,7 +30,7 @@ def score_slowly(estimator: Any, features: Any, labels: Any) -> float:
     """ROC AUC, after noting which process is at work and giving somebody the time to kill it."""
     from sklearn.metrics import roc_auc_score
 
-    mark = os.environ.get("TOLLGATE_TEST_MARK")
+    mark = os.environ.get("MARK_OF_TEST")
     if mark:
         Path(mark).write_text(str(os.getpid()))
         time.sleep(0.5)
@@ -91,7 +91,7 @@ def test_a_worker_that_is_killed_mid_training_is_replaced(
     pipeline = declare_search(monkeypatch)
     training_set = prepare_toy(settings, pipeline, tmp_path)
     mark = tmp_path / "at-work"
-    monkeypatch.setenv("TOLLGATE_TEST_MARK", str(mark))
+    monkeypatch.setenv("MARK_OF_TEST", str(mark))
     killed: list[int] = []
 
     def kill_one() -> None:
@@ -109,7 +109,7 @@ def test_a_worker_that_is_killed_mid_training_is_replaced(
     assassin.join()
     assert len(killed) == 1
     assert killed[0] != os.getpid()
-    monkeypatch.delenv("TOLLGATE_TEST_MARK")
+    monkeypatch.delenv("MARK_OF_TEST")
     holdout = pd.read_parquet(Path(training_set.folder) / "holdout.parquet")
     assert np.array_equal(fit_scorer(pipeline, training_set, "search", 1).predict(holdout), there.predict(holdout))
 
