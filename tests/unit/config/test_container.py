@@ -90,6 +90,7 @@ OTHERWISE = {
     "NO_PROXY": _NAMES,
     "no_proxy": _NAMES,
     "PATH": "the image's environment instead of .venv",
+    "PYTHONDONTWRITEBYTECODE": "the code's folder belongs to root; the image has the bytecode",
 }
 # Of which services each of these is true; all others must agree in everything.
 _AIRFLOW_ONLY = re.compile(
