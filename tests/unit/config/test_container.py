@@ -75,7 +75,6 @@ ONLY_CONTAINERS = {
 }
 # What both have, with another value.
 OTHERWISE = {
-    "PYTHONDONTWRITEBYTECODE": "make run wants bytecode; in an image the code's folder belongs to root",
     "AIRFLOW__CORE__EXECUTOR": "Celery instead of a fork",
     "AIRFLOW__CORE__PARALLELISM": "how much runs is up to Celery's workers",
     "AIRFLOW__CORE__HOSTNAME_CALLABLE": "a container's own name is the one under which its logs are fetched",
