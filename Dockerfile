@@ -20,6 +20,8 @@ COPY config config
 COPY great_expectations great_expectations
 COPY MLproject python_env.yaml requirements.txt ./
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/opt/tollgate PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# Once, here: each task reads its DAG file and the plugins anew, and may not write beside them.
+RUN python -m compileall -q config dags include plugins
 USER tollgate
 # Adds what all programs share to what docker-compose.yaml gives.
 ENTRYPOINT ["python", "-m", "config.container"]

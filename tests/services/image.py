@@ -1,4 +1,4 @@
-"""The image of Dockerfile as a folder: what its last stage copies, with what it sets and starts.
+"""The image of Dockerfile as a folder: what its last stage copies and makes of it, with what it sets and starts.
 
 Python and the libraries are those of this environment. So the programs run with the files that the image has, and a
 file that no COPY names is missing as it would be there.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +57,7 @@ class Image:
 
 
 def make_image(folder: Path) -> Image:
-    """Read Dockerfile's last stage and copy what it copies from the project into ``folder``."""
+    """Read Dockerfile's last stage, copy what it copies from the project into ``folder``, and run its Python there."""
     text = (PROJECT_ROOT / "Dockerfile").read_text().rpartition("\nFROM ")[2].replace("\\\n", " ")
     steps = [line.split(maxsplit=1) for line in text.splitlines()[1:] if line and not line.startswith("#")]
     for instruction, rest in steps:
@@ -63,6 +65,9 @@ def make_image(folder: Path) -> Image:
             *sources, target = rest.split()
             for source in sources:
                 _copy(PROJECT_ROOT / source, folder / target / ("" if target.endswith("/") else "."), target)
+        if instruction == "RUN" and rest.startswith("python "):
+            command = [sys.executable, *rest.split()[1:]]
+            subprocess.run(command, cwd=folder, check=True)
     return Image(
         workdir=folder,
         place=next(rest for instruction, rest in steps if instruction == "WORKDIR"),

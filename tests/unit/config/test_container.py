@@ -75,7 +75,6 @@ ONLY_CONTAINERS = {
 }
 # What both have, with another value.
 OTHERWISE = {
-    "PYTHONDONTWRITEBYTECODE": "make run wants bytecode; in an image the code's folder belongs to root",
     "AIRFLOW__CORE__EXECUTOR": "Celery instead of a fork",
     "AIRFLOW__CORE__PARALLELISM": "how much runs is up to Celery's workers",
     "AIRFLOW__CORE__HOSTNAME_CALLABLE": "a container's own name is the one under which its logs are fetched",
@@ -90,6 +89,7 @@ OTHERWISE = {
     "NO_PROXY": _NAMES,
     "no_proxy": _NAMES,
     "PATH": "the image's environment instead of .venv",
+    "PYTHONDONTWRITEBYTECODE": "the code's folder belongs to root; the image has the bytecode",
 }
 # Of which services each of these is true; all others must agree in everything.
 _AIRFLOW_ONLY = re.compile(
