@@ -68,13 +68,16 @@ class _MemoryWatch(threading.Thread):
     def __init__(self, exact: bool) -> None:
         super().__init__(daemon=True)
         self._exact = exact
+        # What was started before is no part of the work.
+        self._before = {child.pid for child in _list_children()}
         self._done = threading.Event()
         self.children_mb = 0.0
         self.own_mb = 0.0
 
     def look(self) -> None:
         """Take what is there now into account."""
-        together = sum(_read_status(child.pid, "VmHWM") for child in _list_children())
+        started = (child.pid for child in _list_children() if child.pid not in self._before)
+        together = sum(_read_status(pid, "VmHWM") for pid in started)
         self.children_mb = max(self.children_mb, together)
         self.own_mb = max(self.own_mb, _read_status("self", "VmHWM" if self._exact else "VmRSS"))
 

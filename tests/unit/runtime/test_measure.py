@@ -65,6 +65,18 @@ def test_worker_processes_count_as_well() -> None:
     assert meter.seconds.fit > 1.3
 
 
+def test_a_process_that_was_there_before_is_no_part_of_the_work() -> None:
+    script = "kept = bytearray(100_000_000); print(flush=True); input()"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", script], stdin=pipe, stdout=pipe) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with measure_work() as meter, meter.phase("fit"):
+            time.sleep(0.1)
+        other.communicate(b"\n")
+    assert meter.peak_mb - meter.base_mb < 30
+
+
 def test_each_phase_has_its_own_time() -> None:
     with measure_work() as meter:
         with meter.phase("load"):
