@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from config.shared_env import SHARED
-from config.warm_executor import load_libraries
 from include.contracts import PartitionRef, TrainingSet, Window
 from include.declaration import Pipeline
 from include.declaration.loader import load_pipelines
@@ -92,6 +91,9 @@ def measure_year(settings: Settings, folder: Path) -> Iterator[FitRecord]:
     """The record of each candidate's fit, month after month, cumulatively; files go below ``folder``."""
     # As the scheduler has them: some keep a library from starting threads.
     os.environ.update(SHARED)
+    # Here, for it imports Airflow, which whoever only reads this module's results must not have.
+    from config.warm_executor import load_libraries
+
     load_libraries()
     pipeline = load_pipelines(settings).pipelines[PIPELINE]
     refs = _run_apart(_write_months, folder)
