@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 # Of the outcomes, so many should lie in the interval.
 COVERAGE = 0.9
-# Fewer runs give no curve, only a proportion; fewer than the other give no alarm.
+# Fewer runs give no curve, only a proportion (fewer than the other may too, if unlike); fewer than the other no alarm.
 ENOUGH_RUNS = 3
 ENOUGH_FOR_ALARM = 5
 
@@ -25,8 +25,8 @@ class Forecast:
 
     ``quantity`` ends with its unit (cpu_seconds, wall_seconds, peak_memory_mb). From ``alarm`` on an outcome is called
     slower than the rows explain; infinite where too little is known. ``shape`` is how the figure grows: linear
-    (a + b·n), linearithmic (a + b·n·log n), power (a·n^b) or, of one or two runs, proportional. ``source`` is history
-    or, of timed fits on samples, samples.
+    (a + b·n), linearithmic (a + b·n·log n), power (a·n^b) or, of few or very unlike runs, proportional. ``source`` is
+    history or, of timed fits on samples, samples.
     """
 
     quantity: str

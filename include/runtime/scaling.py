@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from include.runtime.expectation import COVERAGE, ENOUGH_RUNS, Forecast, Point
+from include.runtime.expectation import COVERAGE, ENOUGH_FOR_ALARM, ENOUGH_RUNS, Forecast, Point
 
 Floats = NDArray[np.float64]
 
@@ -146,18 +146,19 @@ def _weigh(rows: Floats, wanted: float) -> Floats:
 
 @dataclass(frozen=True)
 class Scaling:
-    """What past runs say about any number of rows. ``errors`` are by how much left-out runs were missed (logs)."""
+    """What past runs say about any number of rows. ``errors`` are by how much left-out runs were missed (logs);
+    ``base`` is the one run of which the curve is a proportion, None where it goes through all of them."""
 
     curve: _Curve
     rows: Floats
     errors: Floats
+    base: Point | None = None
 
     def at(self, rows: int, quantity: str) -> Forecast:
         """The forecast at so many rows."""
         middle = float(self.curve.predict(np.array([float(rows)]))[0])
-        if len(self.rows) < ENOUGH_RUNS:
-            width = _UNKNOWN_NOISE + _UNKNOWN_POWER * abs(math.log(rows / self.rows[-1]))
-            alarm = math.inf
+        if self.base is not None:
+            width, alarm = _measure_ignorance(self.base, rows), math.inf
         else:
             width, alarm = _measure_width(self.errors, self.rows, rows)
         return Forecast(
@@ -176,7 +177,8 @@ def learn_scaling(points: Sequence[Point], rows: int) -> Scaling | None:
     """How a figure grows with the rows, with most regard to runs of about ``rows`` rows; None without any usable run.
 
     ``points`` are in the order in which the runs were made. With fewer than ``ENOUGH_RUNS`` of them the figure is taken
-    as proportional to the rows, in an interval that says how little is known.
+    as proportional to the rows, in an interval that says how little is known. So it is with one or two more when they
+    are so unlike that a curve through them would say less than the nearest one alone.
     """
     usable = [point for point in points if point.rows > 0 and point.value > 0 and math.isfinite(point.value)][-_NEWEST:]
     if not usable:
@@ -184,10 +186,24 @@ def learn_scaling(points: Sequence[Point], rows: int) -> Scaling | None:
     count = np.array([float(point.rows) for point in usable])
     logs = np.log([point.value for point in usable])
     if len(usable) < ENOUGH_RUNS:
-        line = _Curve("proportional", lambda at: at, 0.0, usable[-1].value / usable[-1].rows)
-        return Scaling(line, count, np.zeros(len(usable)))
+        return _take_proportion(usable[-1], count)
     curve, errors = _choose_curve(count, logs, _weigh(count, rows))
+    if len(usable) < ENOUGH_FOR_ALARM:
+        nearest = min(reversed(usable), key=lambda point: abs(math.log(point.rows / rows)))
+        if _measure_width(errors, count, rows)[0] > _measure_ignorance(nearest, rows):
+            return _take_proportion(nearest, count)
     return Scaling(curve, count, errors)
+
+
+def _take_proportion(run: Point, count: Floats) -> Scaling:
+    """What one run says: a figure proportional to the rows."""
+    line = _Curve("proportional", lambda rows: rows, 0.0, run.value / run.rows)
+    return Scaling(line, count, np.zeros(len(count)), run)
+
+
+def _measure_ignorance(run: Point, rows: int) -> float:
+    """Half of the interval about a proportion of the one run (natural log)."""
+    return _UNKNOWN_NOISE + _UNKNOWN_POWER * abs(math.log(rows / run.rows))
 
 
 def foretell(points: Sequence[Point], rows: int, quantity: str) -> Forecast | None:

@@ -62,6 +62,7 @@ def check_it_climbed(system: RunningSystem, run: dict[str, Any], failure: str) -
     """One MLflow run, closed, fitted on the big rung; the training is green, and one mail says why."""
     states = system.task_states(run)
     assert run["state"] == "success", states
+    assert "fit_on_worker[0]" in states, system.task_log(run, "choose_rung")
     assert (states["fit_on_worker[0]"], states["climb_to_big"], states["fit_on_big[0]"]) == (
         "failed",
         "success",
@@ -74,6 +75,22 @@ def check_it_climbed(system: RunningSystem, run: dict[str, Any], failure: str) -
     assert "36.00 USD an hour" in mails[0]["text"]
     assert not system.mails("fit_on_worker failed")
     assert list_fits(system.settings, PIPELINE)[-1].rung == "big"
+
+
+def test_s6_a_training_that_nobody_knows_is_sampled_and_stays_on_the_worker(system: RunningSystem) -> None:
+    run = train(system, 1)
+    states = system.task_states(run)
+    assert run["state"] == "success", states
+    assert (states["fit_on_worker[0]"], states["climb_to_big"], states["fit_on_big"]) == (
+        "success",
+        "success",
+        "skipped",
+    ), system.task_log(run, "choose_rung")
+    (child,) = find_runs(system, run)
+    assert child.data.tags["tollgate.rung"] == "worker"
+    (record,) = list_fits(system.settings, PIPELINE)
+    assert (record.rung, record.cost, record.mlflow_run_id) == ("worker", 0.0, child.info.run_id)
+    assert "samples" in system.task_log(run, "choose_rung")
 
 
 @pytest.mark.parametrize(("month", "fault", "failure"), [(2, "hungry", "memory"), (3, "hung", "time")])

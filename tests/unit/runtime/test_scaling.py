@@ -96,6 +96,17 @@ def test_one_run_gives_a_proportion_and_an_interval_for_what_is_not_known(truth:
     assert math.isinf(forecast.alarm)
 
 
+@pytest.mark.parametrize("values", [(0.9, 4.1, 2.2), (4.0, 0.7, 2.0), (0.4, 5.0, 3.0)])
+def test_samples_on_a_busy_machine_say_no_less_than_the_largest_alone(values: tuple[float, ...]) -> None:
+    """Three timed samples, each disturbed otherwise: Student's t of one degree would reach from nothing to hours."""
+    rows = (1_500, 3_000, 6_000)
+    forecast = ask([Point(*each) for each in zip(rows, values, strict=True)], 24_000)
+    assert forecast.shape == "proportional"
+    assert forecast.value == pytest.approx(4 * values[-1])
+    assert forecast.high / forecast.value == pytest.approx(1.5 * 2)
+    assert math.isinf(forecast.alarm)
+
+
 def test_the_interval_becomes_narrower_with_runs_and_wider_with_distance() -> None:
     widths = [(each := ask(record(linear, runs, 0.05), 330_000)).high / each.low for runs in (1, 4, 8, 12)]
     assert widths == sorted(widths, reverse=True)
