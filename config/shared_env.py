@@ -33,7 +33,8 @@ SHARED: Final[dict[str, str]] = {
     # answered in time is killed, and that counts as a try.
     "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
     # A task's supervisor sleeps between two heartbeats, and often through the end of its process: the worker was free
-    # again 5 s late, and with a few such the next task waited 3 s. A second each, and as long as before until it gives up.
+    # again 5 s late, and with a few such the next task waited 3 s. Now a second, and as long as before until it gives
+    # up.
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     "AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS": "15",
     "PYTHONUNBUFFERED": "1",
