@@ -114,9 +114,9 @@ class Search(Part):
 
     ``method``: "random", or "bayesian", in which later trials learn from earlier ones. ``space`` is parameter to range.
     The best ``metric`` wins; None stands for the blessing's primary metric. ``at_once`` trials are chosen together and
-    go side by side where a cluster has workers for them; it is declared, and not what a machine happens to have, so that
-    every machine makes the same trials. The search ends after ``max_minutes``, or when ``sla.train_model`` or the fit's
-    own limit leaves no time for another trial, with the best so far.
+    go side by side where a cluster has workers for them; it is declared, and not what a machine happens to have, so
+    that every machine makes the same trials. The search ends after ``max_minutes``, or when ``sla.train_model`` or the
+    fit's own limit leaves no time for another trial, with the best so far.
     """
 
     method: Literal["random", "bayesian"]
