@@ -27,7 +27,7 @@ def cut_newest_days(candidate: str, days: pd.Series[str], labels: NDArray[Any], 
         if len(found) < MIN_ROWS or len(np.unique(found)) < 2:
             raise TrainingDataInvalid(
                 f"The search of {candidate!r} cannot be made: of {len(codes):,} training rows of {len(names)} days, "
-                f"the {part}, are {len(found)} of {len(np.unique(found))} classes; {MIN_ROWS} of both classes are needed.",
+                f"the {part}, are {len(found)} of {len(np.unique(found))} classes; {MIN_ROWS} of both are needed.",
                 next_step="Change the search's validation_share, or land more partitions.",
                 measure="validation",
                 candidate=candidate,
