@@ -288,7 +288,8 @@ def build_train_model(pipeline: Pipeline) -> DAG:
             chosen, trained = climb_ladder(pipeline, training_set, parent)
             checked >> chosen
         else:
-            chosen, who = None, [candidate.name for candidate in pipeline.training.candidates]
+            chosen = None
+            who: Any = [each.name for each in pipeline.training.candidates]
             if len(who) > 1:
                 who = order_candidates()
                 window >> who

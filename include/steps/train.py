@@ -204,6 +204,9 @@ def bless_best(
     identity: RunIdentity,
 ) -> Blessing:
     """Choose the best candidate, judge it beside the champion on the same rows, and store the verdict everywhere."""
+    # They come in the order in which they were fitted, which follows the champion.
+    declared = [candidate.name for candidate in pipeline.training.candidates]
+    trained = sorted(trained, key=lambda model: declared.index(model.candidate))
     best = select_best(trained, pipeline.blessing.primary_metric)
     champion = get_champion(settings, pipeline.name)
     champion_predictions = None

@@ -10,7 +10,7 @@ from include.describe import describe_blessing
 from include.errors import TrackingConflict
 from include.settings import Settings
 from include.tracking.client import ensure_experiment, find_experiment, open_client
-from include.tracking.entries import MAX_TAG_LENGTH, log_json, log_text, set_note, set_tags, write_tags
+from include.tracking.entries import MAX_TAG_LENGTH, log_json, log_text, read_tags, set_note, set_tags, write_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 KEY_TAG = "tollgate.key"
 PARENT_TAG = "mlflow.parentRunId"
+# How a candidate's search for parameters ended; its run's note says so until a blessing does, and then still.
+SEARCH_TAG = "tollgate.search"
 TERMINAL_STATUSES = ("FINISHED", "FAILED", "KILLED")
 
 
@@ -169,5 +171,6 @@ def log_blessing(settings: Settings, run_id: str, blessing: Blessing, links: Map
     for target in dict.fromkeys((run_id, blessing.candidate_run_id)):
         log_json(settings, target, pack(blessing), "blessing/blessing.json")
         log_text(settings, target, text, "blessing/blessing.md")
+        searched = read_tags(settings, target).get(SEARCH_TAG)
         set_tags(settings, target, tags)
-        set_note(settings, target, note)
+        set_note(settings, target, f"{note}\n\n{searched}" if searched else note)

@@ -25,6 +25,7 @@ from include.runtime.measure import Meter
 from include.scoring.row_features import RowFeatures
 from include.settings import Settings
 from include.tracking.entries import read_tags, set_note, set_tags
+from include.tracking.runs import SEARCH_TAG
 from include.tracking.trials import take_over_trials
 from include.training.dataset import dump_features
 from include.training.estimators import find_candidate
@@ -36,10 +37,9 @@ from include.training.trials import Places, TrialRows, open_places
 from include.training.validation import cut_newest_days
 
 _log = logging.getLogger("tollgate.search")
-# On the candidate's run: what its first trials are, fixed by the first try; how the search ended, fixed by the last.
+# On the candidate's run: what its first trials are, fixed by the first try; what came of them, fixed by the last.
 STARTS_TAG = "tollgate.search_starts"
 FOUND_TAG = "tollgate.search_found"
-REASON_TAG = "tollgate.search"
 _NOWHERE = nullcontext(Places(lambda estimators: []))
 
 
@@ -121,7 +121,7 @@ def search_parameters(
     told = found.describe()
     _log.info("%s: %s", candidate_name, told)
     set_note(settings, run_id, told)
-    set_tags(settings, run_id, {REASON_TAG: told[:4000], FOUND_TAG: json.dumps(found.__dict__)})
+    set_tags(settings, run_id, {SEARCH_TAG: told[:4000], FOUND_TAG: json.dumps(found.__dict__)})
     return found
 
 
