@@ -97,7 +97,7 @@ def search_parameters(
         set_tags(settings, run_id, {STARTS_TAG: json.dumps(starts)})
     metric = search.metric or pipeline.blessing.primary_metric
     with meter.phase("search"):
-        rows = _cut_rows(pipeline, training_set, candidate_name, search.validation_share)
+        rows = cut_rows(pipeline, training_set, candidate_name, search.validation_share)
         earlier = take_over_trials(settings, run_id)
         making = Making(settings, pipeline, candidate, run_id, metric, threads)
         study = Study(search, pipeline.training.seed, is_lower_better(metric), starts)
@@ -173,7 +173,8 @@ def _choose_starts(search: Search, known: Sequence[Mapping[str, Any]]) -> list[d
     return starts[: search.trials]
 
 
-def _cut_rows(pipeline: Pipeline, training_set: TrainingSet, candidate_name: str, share: float) -> TrialRows:
+def cut_rows(pipeline: Pipeline, training_set: TrainingSet, candidate_name: str, share: float) -> TrialRows:
+    """The features of the training rows, cut by time for trials. Raises TrainingDataInvalid."""
     requests, labels, days = read_rows(training_set, "train")
     newer = cut_newest_days(candidate_name, days, labels, share)
     tables_json = (Path(training_set.folder) / "tables.json").read_text()

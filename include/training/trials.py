@@ -69,17 +69,20 @@ def run_trial(estimator: Any, rows: TrialRows, metric: str, threads: int) -> Tri
         value = measure_metric(metric, rows.newer_labels, scores)
     except ValueError as error:
         problem = f"{type(error).__name__}: {error}"[:2000]
+    # Beyond that only the order of sums differs, with the threads; the same trial must weigh the same anywhere.
+    value = float(f"{value:.9g}")
     if not problem and not math.isfinite(value):
         problem = f"its {metric} is not a number"
     seconds, cpu = round(time.perf_counter() - began, 4), round(max(read_cpu() - spent, 0.0), 4)
-    return TrialResult(None if problem else float(value), seconds, cpu, problem)
+    return TrialResult(None if problem else value, seconds, cpu, problem)
 
 
 @contextmanager
 def open_places(rung: Rung, cores: int, rows: TrialRows, metric: str, threads: int) -> Iterator[Places]:
     """The rung's places: its cluster's workers, to which the rows are sent once; otherwise this process.
 
-    In this process one trial follows the other, each with all of the fit's threads.
+    In this process one trial follows the other, each with all ``threads``; a cluster's trial has one, so that workers
+    on one machine do not take the cores from each other.
     """
     if rung.kind != "dask":
         yield Places(lambda estimators: [run_trial(each, rows, metric, threads) for each in estimators])
@@ -90,9 +93,7 @@ def open_places(rung: Rung, cores: int, rows: TrialRows, metric: str, threads: i
 
         def run_there(estimators: Sequence[Any]) -> list[TrialResult]:
             return shared.compute(
-                lambda given: [
-                    client.submit(run_trial, each, given, metric, threads, pure=False) for each in estimators
-                ]
+                lambda given: [client.submit(run_trial, each, given, metric, 1, pure=False) for each in estimators]
             )
 
         side = sum(client.nthreads().values())
