@@ -59,7 +59,7 @@ class Found:
     reason: str
 
     def describe(self) -> str:
-        """Such as "Trial 7 was the best of 20: roc_auc 0.71234 on the newest training rows. All 20 declared trials …"."""
+        """Such as "Trial 7 was the best of 20: roc_auc 0.71234 on the newest training rows. All 20 …"."""
         if self.value is None:
             return f"No trial was made, so it is fitted as the search would have begun. {self.reason}"
         told = f"Trial {self.best} was the best of {self.trials}"
