@@ -31,6 +31,7 @@ BENCHES = {
         ),
         "bench.endpoint.__main__",
     ),
+    **dict.fromkeys(("cluster_search_ratio", "cluster_fit_overhead"), "bench.cluster"),
     "celery_tasks_per_second": "bench.celery.__main__",
     "gate_10m_cpu_vs_gx_pandas": "bench.gate_10m.__main__",
     "refresh_orchestration": "bench.refresh.__main__",

@@ -28,6 +28,16 @@ from tollgate_runs import asked_by_hand, flatten
 FIT_ON = "fit_on_"
 
 
+def measure_elapsed(context: Any) -> float:
+    """Seconds since the DAG run was queued, from which ``sla.train_model`` counts."""
+    from datetime import UTC, datetime
+
+    run = context["dag_run"]
+    # A task is not told when its run was queued; that is when it was due, or, of a cleared one, when it began anew.
+    since = (run.start_date if run.clear_number else None) or run.run_after
+    return float((datetime.now(UTC) - since).total_seconds())
+
+
 def climb_ladder(pipeline: Pipeline, training_set: Any, parent_run_id: Any) -> tuple[Any, Any]:
     """The tasks of a declared compute ladder: the choice of a rung, each rung's fits, and what collects them.
 
@@ -38,26 +48,21 @@ def climb_ladder(pipeline: Pipeline, training_set: Any, parent_run_id: Any) -> t
 
     @task
     def choose_rung(training_set: dict[str, Any], parent_run_id: str) -> list[str]:
-        from datetime import UTC, datetime
-
         from include.steps.ladder import choose_training_rung
+        from include.steps.order import order_candidates
 
-        context = get_current_context()
-        run = context["dag_run"]
-        # A task is not told when its run was queued; that is when it was due, or, of a cleared one, when it began anew.
-        since = (run.start_date if run.clear_number else None) or run.run_after
-        elapsed = (datetime.now(UTC) - since).total_seconds()
+        context, settings = get_current_context(), load_settings()
         choice, mail = choose_training_rung(
-            load_settings(),
+            settings,
             pipeline,
             unpack(TrainingSet, training_set),
             parent_run_id,
             identify_run(context),
-            elapsed,
+            measure_elapsed(context),
         )
         context["ti"].xcom_push("choice", pack(choice))
         post_any(mail)
-        return [candidate.name for candidate in pipeline.training.candidates] if choice.lowest else []
+        return order_candidates(settings, pipeline) if choice.lowest else []
 
     def make_climb(rung: str) -> Any:
         @task(task_id=f"climb_to_{rung}", trigger_rule=TriggerRule.ALL_DONE)
@@ -91,9 +96,16 @@ def climb_ladder(pipeline: Pipeline, training_set: Any, parent_run_id: Any) -> t
             from include.steps.ladder import fit_on_rung
             from include.steps.runtime import report_slowdown
 
-            settings, identity = load_settings(), identify_run(get_current_context())
+            context, settings = get_current_context(), load_settings()
             trained = fit_on_rung(
-                settings, pipeline, unpack(TrainingSet, training_set), candidate, parent_run_id, identity, rung
+                settings,
+                pipeline,
+                unpack(TrainingSet, training_set),
+                candidate,
+                parent_run_id,
+                identify_run(context),
+                rung,
+                measure_elapsed(context),
             )
             post_any(report_slowdown(settings, pipeline, trained))
             return pack(trained)
@@ -173,6 +185,13 @@ def build_train_model(pipeline: Pipeline) -> DAG:
             post_mail(describe_features_warning(pipeline, report, context))
         return pack(report)
 
+    @task
+    @leave_reasons
+    def order_candidates() -> list[str]:
+        from include.steps.order import order_candidates
+
+        return order_candidates(load_settings(), pipeline)
+
     lowest = pipeline.training.ladder.rungs[0].name
 
     @task(map_index_template="{{ task.op_kwargs['candidate'] }}", **make_rung_arguments(pipeline, lowest))
@@ -181,10 +200,10 @@ def build_train_model(pipeline: Pipeline) -> DAG:
         from include.steps.runtime import foresee_growth, report_slowdown
         from include.steps.train import fit_one
 
-        settings, prepared = load_settings(), unpack(TrainingSet, training_set)
-        identity = identify_run(get_current_context())
+        context, settings, prepared = get_current_context(), load_settings(), unpack(TrainingSet, training_set)
+        identity = identify_run(context)
         post_any(foresee_growth(settings, pipeline, prepared, candidate, identity))
-        trained = fit_one(settings, pipeline, prepared, candidate, parent_run_id, identity)
+        trained = fit_one(settings, pipeline, prepared, candidate, parent_run_id, identity, measure_elapsed(context))
         post_any(report_slowdown(settings, pipeline, trained))
         return pack(trained)
 
@@ -270,9 +289,11 @@ def build_train_model(pipeline: Pipeline) -> DAG:
             checked >> chosen
         else:
             chosen = None
-            trained = fit_candidate.partial(training_set=training_set, parent_run_id=parent).expand(
-                candidate=[candidate.name for candidate in pipeline.training.candidates]
-            )
+            who: Any = [each.name for each in pipeline.training.candidates]
+            if len(who) > 1:
+                who = order_candidates()
+                window >> who
+            trained = fit_candidate.partial(training_set=training_set, parent_run_id=parent).expand(candidate=who)
             checked >> trained
         blessing = bless_best(training_set, trained, parent)
         if chosen is not None:

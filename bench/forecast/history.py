@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from include.settings import Settings
 PIPELINE = "flight_delays"
 
 
-def _write_months(folder: Path) -> list[PartitionRef]:
+def write_months(folder: Path) -> list[PartitionRef]:
+    """The year's months as published partitions."""
     from include.pipelines.flight_delays.landing import write_all
 
     refs = []
@@ -48,7 +49,14 @@ def _write_months(folder: Path) -> list[PartitionRef]:
     return refs
 
 
-def _prepare(settings: Settings, pipeline: Pipeline, window: Window) -> TrainingSet:
+def make_window(refs: Sequence[PartitionRef]) -> Window:
+    """The window of these partitions, oldest first."""
+    digest = hashlib.sha256("".join(ref.version for ref in refs).encode()).hexdigest()
+    return Window(PIPELINE, refs[-1].partition, tuple(refs), digest)
+
+
+def prepare_set(settings: Settings, pipeline: Pipeline, window: Window) -> TrainingSet:
+    """Its training set."""
     from include.training.dataset import prepare_training_set
 
     return prepare_training_set(settings, pipeline, window)
@@ -96,13 +104,10 @@ def measure_year(settings: Settings, folder: Path) -> Iterator[FitRecord]:
 
     load_libraries()
     pipeline = load_pipelines(settings).pipelines[PIPELINE]
-    refs = _run_apart(_write_months, folder)
+    refs = _run_apart(write_months, folder)
     number = 0
     for count in range(1, len(refs) + 1):
-        chosen = tuple(refs[:count])
-        digest = hashlib.sha256("".join(ref.version for ref in chosen).encode()).hexdigest()
-        window = Window(PIPELINE, chosen[-1].partition, chosen, digest)
-        training_set = _run_apart(_prepare, settings, pipeline, window)
+        training_set = _run_apart(prepare_set, settings, pipeline, make_window(refs[:count]))
         for candidate in pipeline.training.candidates:
             number += 1
             yield _run_apart(_fit, settings, pipeline, training_set, candidate.name, number)

@@ -30,6 +30,7 @@ from include.declaration.models import (
     Threshold,
     Training,
 )
+from include.declaration.search import Choices, FloatRange, IntRange, Search
 from include.declaration.sla import LatencyWatch, Notifier, Sla
 
 __all__ = [
@@ -40,9 +41,12 @@ __all__ = [
     "Candidate",
     "CapacitySize",
     "Change",
+    "Choices",
     "Data",
     "DataCapture",
     "Deployment",
+    "FloatRange",
+    "IntRange",
     "Label",
     "Ladder",
     "LatencyGate",
@@ -58,6 +62,7 @@ __all__ = [
     "RequestColumn",
     "Rollout",
     "Rung",
+    "Search",
     "Sla",
     "Slice",
     "Threshold",

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from include.declaration.delivery import Deployment
 from include.declaration.ladder import Ladder
 from include.declaration.parts import FunctionName, Name, Part
+from include.declaration.search import Search, check_metric
 from include.declaration.sla import Sla
 from include.scoring.expressions import Feature, iterate_columns
 
@@ -118,17 +119,26 @@ class Leakage(Part):
 
 class Candidate(Part):
     """A model to try: ``kind`` is a built-in recipe; or "custom", with ``module:function(seed, threads, **parameters)``
-    returning an unfitted scikit-learn estimator that takes the declared features as a frame."""
+    returning an unfitted scikit-learn estimator that takes the declared features as a frame. Further parameters may be
+    left to a ``search``."""
 
     name: Name
     kind: Literal["boosted_trees", "linear", "naive", "custom"]
     parameters: dict[str, Any] = {}
     function: FunctionName | None = None
+    search: Search | None = None
 
     @model_validator(mode="after")
     def _check_function_given(self) -> Candidate:
         if (self.kind == "custom") != (self.function is not None):
             raise ValueError('kind "custom" takes a function, and no other kind does')
+        return self
+
+    @model_validator(mode="after")
+    def _check_search(self) -> Candidate:
+        both = sorted(set(self.parameters) & set(self.search.space)) if self.search else []
+        if both:
+            raise ValueError(f"{', '.join(both)} in both parameters and search.space; declare it or search for it")
         return self
 
 
@@ -240,4 +250,10 @@ class Pipeline(Part):
         candidates = [candidate.name for candidate in self.training.candidates]
         if len(set(candidates)) != len(candidates):
             raise ValueError("two candidates have the same name")
+        for candidate in self.training.candidates:
+            if candidate.search is not None and candidate.search.metric is None:
+                try:
+                    check_metric(self.blessing.primary_metric)
+                except ValueError as error:
+                    raise ValueError(f"the search of {candidate.name} needs a metric of its own: {error}") from None
         return self

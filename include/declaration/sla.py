@@ -18,6 +18,7 @@ STAGE_TASKS: dict[str, tuple[str, ...]] = {
     "train_model": (
         "choose_window",
         "open_run",
+        "order_candidates",
         "prepare_training_set",
         "gate_features",
         "fit_candidate",

@@ -17,9 +17,11 @@ from include.settings import Settings
 # Data that grew by less makes no run significantly longer.
 _GROWN = 1.1
 
+# A search that was stopped early says nothing about how long the next one would take that is not: both are looked at as
+# if every declared trial had been made.
 QUANTITIES: Mapping[str, Callable[[FitRecord], float]] = {
-    "cpu_seconds": lambda fit: fit.cpu_seconds,
-    "wall_seconds": lambda fit: fit.wall_seconds,
+    "cpu_seconds": lambda fit: fit.complete(fit.cpu),
+    "wall_seconds": lambda fit: fit.complete(fit.seconds),
     "peak_memory_mb": lambda fit: fit.peak_mb,
 }
 

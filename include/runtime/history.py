@@ -22,17 +22,19 @@ _KIND = "fit"
 
 @dataclass(frozen=True)
 class Phases:
-    """Seconds of each phase: rows read, features computed, estimator fitted, holdout scored and explained."""
+    """Seconds of each phase: rows read, features computed, estimator fitted, holdout scored and explained; and, where
+    there is one, of the search for parameters before the fit, with what was read and computed for it."""
 
     load: float
     features: float
     fit: float
     evaluate: float
+    search: float = 0.0
 
     @property
     def total(self) -> float:
         """All of them."""
-        return self.load + self.features + self.fit + self.evaluate
+        return self.load + self.features + self.fit + self.evaluate + self.search
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class FitRecord:
     ``peak_mb`` is the most resident memory that the fit's processes had from its beginning to its end, of which
     ``base_mb`` was there before it. ``recipe`` names what was fitted (candidate, parameters, features); ``cost`` is in
     the currency of the declared ladder; ``cores`` are the machine's; ``finished_at`` is ISO 8601 in UTC.
-    ``forecasts`` is what had been expected, by quantity, from the fits before.
+    ``forecasts`` is what had been expected, by quantity, from the fits before. ``trials`` of the search's
+    ``trials_declared`` were made; a search may be stopped.
     """
 
     pipeline: str
@@ -66,6 +69,8 @@ class FitRecord:
     mlflow_run_id: str
     dag_run: str = ""
     forecasts: Mapping[str, Forecast] = field(default_factory=dict)
+    trials: int = 0
+    trials_declared: int = 0
 
     @property
     def fit_cpu_seconds(self) -> float:
@@ -82,6 +87,14 @@ class FitRecord:
         """Wall clock of all phases."""
         return self.seconds.total
 
+    def complete(self, of: Phases) -> float:
+        """All phases of ``of`` (its wall clock or its processor time), the search as if all declared trials had been
+        made: what another such fit should be given."""
+        left = self.trials_declared - self.trials
+        # Of a search that had no time at all only the fit itself is known, and a trial is hardly longer.
+        trial = of.search / self.trials if self.trials else of.fit
+        return of.total + left * trial
+
 
 def name_recipe(pipeline: Pipeline, candidate: Candidate) -> str:
     """A digest of what is declared about the candidate's fit; the times of another recipe say little about it."""
@@ -91,6 +104,8 @@ def name_recipe(pipeline: Pipeline, candidate: Candidate) -> str:
         "parameters": candidate.parameters,
         "features": [repr(feature) for feature in pipeline.features],
     }
+    if candidate.search is not None:
+        declared["search"] = repr(candidate.search)
     return hashlib.sha256(json.dumps(declared, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

@@ -16,8 +16,9 @@ _QUICKER = 0.9
 @dataclass(frozen=True)
 class Demand:
     """What one candidate's fit is expected to take on the lowest rung: seconds of wall clock and of processor time, and
-    MB; the upper ends of their intervals are what is planned with. ``divisible`` says that its estimator can use
-    several workers; ``measured`` has the seconds that fits took on a rung, as forecast for these rows, by its name."""
+    MB; the upper ends of their intervals are what is planned with. ``divisible`` says that it can use several workers,
+    no more than ``parts`` where that is known; ``measured`` has the seconds that fits took on a rung, as forecast for
+    these rows, by its name."""
 
     candidate: str
     seconds: float
@@ -25,6 +26,7 @@ class Demand:
     cpu_seconds: float
     memory_high_mb: float
     divisible: bool = False
+    parts: int | None = None
     measured: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -92,7 +94,7 @@ def _time_fit(demand: Demand, rung: Rung, lowest: Rung, side: int) -> tuple[floa
     seconds = demand.seconds
     if rung is not lowest:
         if "trials" in rung.speeds_up and demand.divisible:
-            seconds = min(seconds, demand.cpu_seconds / side)
+            seconds = min(seconds, demand.cpu_seconds / min(side, demand.parts or side))
         if "rows" in rung.speeds_up:
             seconds /= rung.speed
     return seconds, seconds * ratio

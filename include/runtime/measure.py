@@ -18,7 +18,7 @@ import psutil  # type: ignore[import-untyped]
 
 from include.runtime.history import Phases
 
-_PHASES = ("load", "features", "fit", "evaluate")
+_PHASES = ("load", "features", "fit", "evaluate", "search")
 # Worker processes live for seconds; each is asked for its own high-water mark, so that a look may come late.
 _LOOK_SECONDS = 0.5
 _CLOSE_LOOK_SECONDS = 0.05
@@ -104,7 +104,7 @@ class Meter:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """What happens inside belongs to the phase ``name``: load, features, fit or evaluate."""
+        """What happens inside belongs to the phase ``name``: load, features, search, fit or evaluate."""
         wall, cpu = time.perf_counter(), read_cpu()
         try:
             yield

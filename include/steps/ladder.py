@@ -5,21 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from statistics import median
 
 from include.contracts import RunIdentity, TrainedModel, TrainingSet
 from include.declaration.models import Pipeline
 from include.errors import RungFailed, TerminalError
 from include.mail.compose import Mail
 from include.mail.runtime_letters import describe_climb, describe_rung
-from include.records import list_records
 from include.runtime.attempts import Attempt, begin_attempt, end_attempt, list_attempts, read_attempt
 from include.runtime.failures import CLIMBING, judge_exception
 from include.runtime.forecast import forecast_fit, forecast_from, list_past_fits
 from include.runtime.history import list_fits
 from include.runtime.ladder import Choice, Demand, choose_rung, find_next_rung
 from include.settings import Settings
-from include.steps.runtime import read_allowance
+from include.steps.order import order_candidates
+from include.steps.runtime import measure_rest, read_allowance
 from include.steps.train import count_threads, fit_opened, open_candidate
 from include.tracking.entries import set_tags
 from include.training.estimators import build_estimator, find_candidate
@@ -37,14 +36,17 @@ def name_dag_run(identity: RunIdentity) -> str:
 
 
 def is_divisible(pipeline: Pipeline, candidate: str) -> bool:
-    """Whether the candidate's estimator does parts of its fit side by side, as searches and forests do.
+    """Whether the candidate's search makes trials side by side, or its estimator parts of its fit, as forests do.
 
     A transformer of columns has the parameter ``n_jobs`` too, and so has an estimator that no longer uses it; what is
     made of other estimators does.
     """
     from sklearn.base import MetaEstimatorMixin
 
-    estimator = build_estimator(pipeline, find_candidate(pipeline, candidate), 1)
+    declared = find_candidate(pipeline, candidate)
+    if declared.search is not None and declared.search.at_once > 1:
+        return True
+    estimator = build_estimator(pipeline, declared, 1)
     parts = [estimator, *estimator.get_params(deep=True).values()]
     return any(isinstance(part, MetaEstimatorMixin) and hasattr(part, "n_jobs") for part in parts)
 
@@ -54,19 +56,6 @@ def count_spent(settings: Settings, pipeline: Pipeline) -> float:
     since = datetime.now(UTC) - _MONTH
     fits = list_fits(settings, pipeline.name)
     return sum(fit.cost for fit in fits if datetime.fromisoformat(fit.finished_at) >= since)
-
-
-def measure_rest(settings: Settings, pipeline: Pipeline) -> float:
-    """Seconds that usually pass from the last fit's end to the verdict: the fits must leave them."""
-    ends: dict[str, datetime] = {}
-    for fit in list_fits(settings, pipeline.name):
-        end = datetime.fromisoformat(fit.finished_at)
-        ends[fit.dag_run.partition("/")[2]] = max(end, ends.get(fit.dag_run.partition("/")[2], end))
-    rests = []
-    for _, blessing in list_records(settings, pipeline.name, "blessing"):
-        if blessing["run_id"] in ends:
-            rests.append((datetime.fromisoformat(blessing["recorded_at"]) - ends[blessing["run_id"]]).total_seconds())
-    return max(0.0, median(rests[-20:])) if rests else 0.0
 
 
 def _make_demand(
@@ -81,7 +70,7 @@ def _make_demand(
         told = forecast_from(samples, rows, source) or told
     if not {"wall_seconds", "cpu_seconds", "peak_memory_mb"} <= told.keys():
         return None, "nothing"
-    measured = {}
+    search, measured = find_candidate(pipeline, candidate).search, {}
     for rung in ladder.rungs[1:]:
         there = forecast_fit(settings, pipeline, candidate, rows, rung=rung.name).get("wall_seconds")
         if there is not None:
@@ -93,6 +82,7 @@ def _make_demand(
         cpu_seconds=told["cpu_seconds"].value,
         memory_high_mb=told["peak_memory_mb"].high,
         divisible=is_divisible(pipeline, candidate),
+        parts=search.at_once if search is not None else None,
         measured=measured,
     )
     _log.info("%s at %s rows: %s", candidate, f"{rows:,}", "; ".join(each.describe() for each in told.values()))
@@ -147,11 +137,13 @@ def fit_on_rung(
     parent_run_id: str,
     identity: RunIdentity,
     rung: str,
+    elapsed: float = 0.0,
 ) -> TrainedModel:
     """Fit the candidate there, in the same MLflow run as on any other rung; what was finished anywhere is taken over.
 
-    Raises RungFailed, which no retry mends, where a higher rung may: out of memory, out of time, or when the try before
-    was killed. On the highest rung such a try is simply made again, and other errors leave as they are.
+    ``elapsed`` is the seconds since the DAG run was queued, by which a search knows when to stop. Raises RungFailed,
+    which no retry mends, where a higher rung may: out of memory, out of time, or when the try before was killed. On the
+    highest rung such a try is simply made again, and other errors leave as they are.
     """
     run_id = open_candidate(settings, pipeline, candidate, parent_run_id, identity)
     before = read_attempt(settings, pipeline.name, run_id, rung)
@@ -170,7 +162,7 @@ def fit_on_rung(
         try_number=identity.try_number,
     )
     try:
-        trained = fit_opened(settings, pipeline, training_set, candidate, run_id, identity, rung)
+        trained = fit_opened(settings, pipeline, training_set, candidate, run_id, identity, rung, elapsed)
     except BaseException as error:
         kind = judge_exception(error)
         problem = f"{type(error).__name__}: {error}"[:2000]
@@ -203,17 +195,16 @@ def choose_climbers(
     """Candidates to fit on ``rung``, once all below it is over: all when it was chosen, those that failed below in a
     way that it can mend, and none as soon as one failed in a way that no rung mends. With a mail about who climbs."""
     ladder = pipeline.training.ladder
-    candidates = [candidate.name for candidate in pipeline.training.candidates]
     names = [each.name for each in ladder.rungs]
     if names.index(rung) <= names.index(choice.rung):
-        return (candidates if rung == choice.rung else []), None
+        return (order_candidates(settings, pipeline) if rung == choice.rung else []), None
     last = _find_last_attempts(list_attempts(settings, pipeline.name, name_dag_run(identity)), names)
     failed = {name: attempt for name, attempt in last.items() if attempt.state != "done"}
     if any((attempt.failure or "lost") not in CLIMBING for attempt in failed.values()):
         return [], None
     spent = count_spent(settings, pipeline)
     climbers = []
-    for name in candidates:
+    for name in order_candidates(settings, pipeline) if failed else ():
         if name not in failed:
             continue
         failure = failed[name].failure or "lost"

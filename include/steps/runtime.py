@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from statistics import median
+
 from include.contracts import RunIdentity, TrainedModel, TrainingSet
 from include.declaration.models import Pipeline
 from include.declaration.parts import parse_duration
 from include.mail.compose import Mail
 from include.mail.runtime_letters import describe_growth, describe_slowdown
+from include.records import list_records
 from include.runtime.expectation import Forecast
 from include.runtime.forecast import QUANTITIES, Slowdown, forecast_from, judge_growth, judge_slowdown, list_past_fits
 from include.runtime.history import FitRecord, list_fits, read_fit
@@ -32,6 +36,19 @@ def read_allowance(pipeline: Pipeline) -> float | None:
         except ValueError:
             continue
     return min(seconds, default=None)
+
+
+def measure_rest(settings: Settings, pipeline: Pipeline) -> float:
+    """Seconds that usually pass from the last fit's end to the verdict: the fits must leave them."""
+    ends: dict[str, datetime] = {}
+    for fit in list_fits(settings, pipeline.name):
+        end = datetime.fromisoformat(fit.finished_at)
+        ends[fit.dag_run.partition("/")[2]] = max(end, ends.get(fit.dag_run.partition("/")[2], end))
+    rests = []
+    for _, blessing in list_records(settings, pipeline.name, "blessing"):
+        if blessing["run_id"] in ends:
+            rests.append((datetime.fromisoformat(blessing["recorded_at"]) - ends[blessing["run_id"]]).total_seconds())
+    return max(0.0, median(rests[-20:])) if rests else 0.0
 
 
 def foresee_growth(

@@ -24,6 +24,7 @@ from include.gates.verdict import blocks
 from include.links import link_report
 from include.records import write_record
 from include.settings import Settings
+from include.steps.search import plan_search
 from include.tracking.entries import log_metrics, read_tags, set_note, set_tags
 from include.tracking.models import download_model
 from include.tracking.registry import get_champion, register_version, set_challenger
@@ -141,8 +142,14 @@ def fit_opened(
     run_id: str,
     identity: RunIdentity,
     rung: str | None = None,
+    elapsed: float = 0.0,
 ) -> TrainedModel:
-    """Fit one candidate in its open run, on the ladder's lowest rung or on ``rung``, and close it."""
+    """Fit one candidate in its open run, on the ladder's lowest rung or on ``rung``, and close it.
+
+    ``elapsed`` is the seconds since the DAG run was queued, by which a search knows when to stop.
+    """
+    ladder, dag_run = pipeline.training.ladder, f"{identity.dag_id}/{identity.run_id}"
+    place = ladder.find(rung) if rung else ladder.rungs[0]
     trained = fit_candidate(
         settings,
         pipeline,
@@ -151,7 +158,8 @@ def fit_opened(
         run_id,
         threads=count_threads(settings, pipeline),
         rung=rung,
-        dag_run=f"{identity.dag_id}/{identity.run_id}",
+        dag_run=dag_run,
+        plan=plan_search(settings, pipeline, training_set, candidate, place, dag_run, elapsed),
     )
     close_run(settings, run_id, "FINISHED")
     return trained
@@ -164,10 +172,14 @@ def fit_one(
     candidate: str,
     parent_run_id: str,
     identity: RunIdentity,
+    elapsed: float = 0.0,
 ) -> TrainedModel:
-    """Fit one candidate in an MLflow child run of its own; a retry resumes the same run."""
+    """Fit one candidate in an MLflow child run of its own; a retry resumes the same run.
+
+    ``elapsed`` is the seconds since the DAG run was queued, by which a search knows when to stop.
+    """
     run_id = open_candidate(settings, pipeline, candidate, parent_run_id, identity)
-    return fit_opened(settings, pipeline, training_set, candidate, run_id, identity)
+    return fit_opened(settings, pipeline, training_set, candidate, run_id, identity, elapsed=elapsed)
 
 
 def _link_evidence(
@@ -192,6 +204,9 @@ def bless_best(
     identity: RunIdentity,
 ) -> Blessing:
     """Choose the best candidate, judge it beside the champion on the same rows, and store the verdict everywhere."""
+    # They come in the order in which they were fitted, which follows the champion.
+    declared = [candidate.name for candidate in pipeline.training.candidates]
+    trained = sorted(trained, key=lambda model: declared.index(model.candidate))
     best = select_best(trained, pipeline.blessing.primary_metric)
     champion = get_champion(settings, pipeline.name)
     champion_predictions = None

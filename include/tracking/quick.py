@@ -1,4 +1,4 @@
-"""Two questions to the registry over its REST API, with a short deadline and without MLflow's library.
+"""A few questions to the registry over its REST API, with a short deadline and without MLflow's library.
 
 Importing that costs seconds, which a rollback does not have, and which housekeeping need not spend to see that nothing
 is wrong. Where the plain way does not work, the library is asked.
@@ -29,6 +29,17 @@ def read_champion(settings: Settings, pipeline_name: str, seconds: float = 5.0) 
     return str(found["model_version"]["version"]) if "model_version" in found else None
 
 
+def read_champion_candidate(settings: Settings, pipeline_name: str, seconds: float = 5.0) -> str | None:
+    """Name of the candidate that the champion came from, or None. Raises TrackingUnavailable."""
+    found = _get(settings, "registered-models/alias", {"name": pipeline_name, "alias": "champion"}, seconds)
+    if found is None:
+        from include.tracking.champions import read_champion_fit
+
+        fit = read_champion_fit(settings, pipeline_name)
+        return fit[0] if fit else None
+    return _read_version_tags(found).get("tollgate.candidate")
+
+
 def read_standing(settings: Settings, pipeline_name: str, version: str, seconds: float = 5.0) -> Standing:
     """What the registry says of a version. Raises TrackingUnavailable."""
     found = _get(settings, "model-versions/get", {"name": pipeline_name, "version": version}, seconds)
@@ -36,8 +47,11 @@ def read_standing(settings: Settings, pipeline_name: str, version: str, seconds:
         return _ask_library(settings, pipeline_name, version)
     if "model_version" not in found:
         return "missing"
-    tags = {tag["key"]: tag.get("value") for tag in found["model_version"].get("tags", ())}
-    return "blessed" if tags.get("tollgate.blessing") == "blessed" else "not blessed"
+    return "blessed" if _read_version_tags(found).get("tollgate.blessing") == "blessed" else "not blessed"
+
+
+def _read_version_tags(answer: dict[str, Any]) -> dict[str, str]:
+    return {tag["key"]: tag.get("value", "") for tag in answer.get("model_version", {}).get("tags", ())}
 
 
 def _ask_library(settings: Settings, pipeline_name: str, version: str) -> Standing:

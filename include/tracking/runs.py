@@ -10,7 +10,7 @@ from include.describe import describe_blessing
 from include.errors import TrackingConflict
 from include.settings import Settings
 from include.tracking.client import ensure_experiment, find_experiment, open_client
-from include.tracking.entries import MAX_TAG_LENGTH, log_json, log_text, set_note, set_tags, write_tags
+from include.tracking.entries import MAX_TAG_LENGTH, log_json, log_text, read_tags, set_note, set_tags, write_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 KEY_TAG = "tollgate.key"
 PARENT_TAG = "mlflow.parentRunId"
+# How a candidate's search for parameters ended; its run's note says so until a blessing does, and then still.
+SEARCH_TAG = "tollgate.search"
 TERMINAL_STATUSES = ("FINISHED", "FAILED", "KILLED")
 
 
@@ -95,21 +97,36 @@ def close_run(
     status: Literal["FINISHED", "FAILED", "KILLED"],
     sweep_children: bool = True,
 ) -> list[str]:
-    """End the run with ``status`` and return the ids of the children that were still open, now KILLED.
+    """End the run with ``status`` and return the ids of those below it that were still open, now KILLED.
 
-    Children first, so that a kill in between leaves an open parent, which a repeat finds again.
+    The lowest first, so that a kill in between leaves an open parent, which a repeat finds again.
     """
     with open_client(settings) as client:
         run = client.get_run(run_id)
         swept: list[str] = []
         if sweep_children:
-            children = iterate_runs(client, run.info.experiment_id, f"tags.`{PARENT_TAG}` = {_quote(run_id)}")
-            swept = [child.info.run_id for child in list(children) if child.info.status not in TERMINAL_STATUSES]
-            for child_id in swept:
-                client.set_terminated(child_id, "KILLED")
+            below = _list_below(client, run.info.experiment_id, run_id)
+            swept = [each.info.run_id for each in below if each.info.status not in TERMINAL_STATUSES]
+            for each_id in swept:
+                client.set_terminated(each_id, "KILLED")
         if run.info.status != status:
             client.set_terminated(run_id, status)
         return swept
+
+
+def _list_below(client: MlflowClient, experiment_id: str, run_id: str) -> list[Run]:
+    """Children, and theirs (the trials of a search), each before its parent."""
+    found: list[Run] = []
+    for child in list(iterate_runs(client, experiment_id, f"tags.`{PARENT_TAG}` = {_quote(run_id)}")):
+        found += [*_list_below(client, experiment_id, child.info.run_id), child]
+    return found
+
+
+def _find_top(client: MlflowClient, run: Run) -> Run:
+    """The run that has no parent, above this one or itself."""
+    while (parent := run.data.tags.get(PARENT_TAG)) is not None:
+        run = client.get_run(parent)
+    return run
 
 
 def sweep_abandoned(settings: Settings, pipeline_name: str, is_alive: Callable[[str], bool]) -> list[str]:
@@ -127,9 +144,7 @@ def sweep_abandoned(settings: Settings, pipeline_name: str, is_alive: Callable[[
         closed: list[str] = []
         # Parents first: closing one closes its children.
         for run in sorted(still_open, key=lambda run: PARENT_TAG in run.data.tags):
-            parent = run.data.tags.get(PARENT_TAG)
-            top = run if parent is None else client.get_run(parent)
-            key = top.data.tags.get(KEY_TAG)
+            key = _find_top(client, run).data.tags.get(KEY_TAG)
             if run.info.run_id in closed or KEY_TAG not in run.data.tags or key is None or is_alive(key):
                 continue
             ended = [*close_run(settings, run.info.run_id, "KILLED"), run.info.run_id]
@@ -156,5 +171,6 @@ def log_blessing(settings: Settings, run_id: str, blessing: Blessing, links: Map
     for target in dict.fromkeys((run_id, blessing.candidate_run_id)):
         log_json(settings, target, pack(blessing), "blessing/blessing.json")
         log_text(settings, target, text, "blessing/blessing.md")
+        searched = read_tags(settings, target).get(SEARCH_TAG)
         set_tags(settings, target, tags)
-        set_note(settings, target, note)
+        set_note(settings, target, f"{note}\n\n{searched}" if searched else note)

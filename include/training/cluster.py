@@ -8,7 +8,7 @@ that dies loses the parts that it held, and Dask gives those to another.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -42,38 +42,44 @@ def choose_engine(rung: Rung, cores: int) -> Engine:
         return fit_here
 
     def fit_there(scorer: Scorer, features: pd.DataFrame, labels: Floats, threads: int, meter: Meter) -> Scorer:
-        with _open_cluster(rung, cores) as client:
-            _introduce_pipelines(client)
+        with open_cluster(rung, cores) as client:
+            introduce_pipelines(client)
             spent = _read_cluster_cpu(client) if rung.address else 0.0
-            fitted = _fit_again_when_lost(client, scorer, features, labels, threads)
+            # Pure functions of the same arguments are not made twice; this one is timed, so it is never taken over.
+            (fitted,) = SharedData(client, features).compute(
+                lambda given: [client.submit(_fit_in_worker, scorer, given, labels, threads, pure=False)]
+            )
             if rung.address:
                 # Processes on other machines, of which the meter sees nothing.
                 meter.add("fit", 0.0, _read_cluster_cpu(client) - spent)
-        return fitted
+        result: Scorer = fitted
+        return result
 
     return fit_there
 
 
-def _fit_again_when_lost(
-    client: Client, scorer: Scorer, features: pd.DataFrame, labels: Floats, threads: int
-) -> Scorer:
-    """Fit on a worker. A search hands its data out from there; when a worker that alone has it dies, Dask gives the
-    whole up instead of making it again."""
-    from distributed.client import FutureCancelledError
+class SharedData:
+    """Data that lies on every worker of a cluster. What a worker alone has is lost with it; Dask then gives up whatever
+    was made of it, and here that is made again."""
 
-    for left in reversed(range(_ALLOWED_FAILURES + 1)):
-        # On every worker: what lay on one alone would be lost with it, and cannot be computed again.
-        given = client.scatter(features, broadcast=True)
-        # Pure functions of the same arguments are not made twice; this one is timed, so it is never taken over.
-        future = client.submit(_fit_in_worker, scorer, given, labels, threads, pure=False)
-        try:
-            fitted: Scorer = future.result()
-        except FutureCancelledError:
-            if not left:
-                raise
-        else:
-            return fitted
-    raise AssertionError("unreachable")
+    def __init__(self, client: Client, data: Any) -> None:
+        self._client, self._data = client, data
+        self._sent: Any = None
+
+    def compute(self, submit: Callable[[Any], Sequence[Any]]) -> list[Any]:
+        """The results of the futures that ``submit`` makes when it is given the data, in their order."""
+        from distributed.client import FutureCancelledError
+
+        for left in reversed(range(_ALLOWED_FAILURES + 1)):
+            if self._sent is None:
+                self._sent = self._client.scatter(self._data, broadcast=True)
+            try:
+                return list(self._client.gather(list(submit(self._sent))))
+            except FutureCancelledError:
+                self._sent = None
+                if not left:
+                    raise
+        raise AssertionError("unreachable")
 
 
 def _fit_in_worker(scorer: Scorer, features: pd.DataFrame, labels: Floats, threads: int) -> Scorer:
@@ -84,7 +90,7 @@ def _fit_in_worker(scorer: Scorer, features: pd.DataFrame, labels: Floats, threa
         return scorer.fit_features(features, labels)
 
 
-def _introduce_pipelines(client: Client) -> None:
+def introduce_pipelines(client: Client) -> None:
     """Let every worker, also one that comes later, know the declared pipelines, whose own classes it may be sent."""
     from distributed import WorkerPlugin
 
@@ -106,7 +112,11 @@ def _read_cluster_cpu(client: Client) -> float:
 
 
 @contextmanager
-def _open_cluster(rung: Rung, cores: int) -> Iterator[Client]:
+def open_cluster(rung: Rung, cores: int) -> Iterator[Client]:
+    """A client of the rung's cluster, which ends with the block when it is embedded; ``cores`` as in choose_engine.
+
+    Raises ClusterUnavailable.
+    """
     import dask
     from distributed import Client, LocalCluster
 

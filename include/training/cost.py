@@ -28,12 +28,15 @@ def describe_fit(
     rung: str,
     dag_run: str,
     forecasts: Mapping[str, Forecast] | None = None,
+    trials: int = 0,
 ) -> FitRecord:
-    """The record of a fit that has just ended; ``meter`` has measured it, ``forecasts`` were made before."""
+    """The record of a fit that has just ended; ``meter`` has measured it, ``forecasts`` were made before, ``trials``
+    were made of the declared search."""
+    candidate = find_candidate(pipeline, candidate_name)
     return FitRecord(
         pipeline=pipeline.name,
         candidate=candidate_name,
-        recipe=name_recipe(pipeline, find_candidate(pipeline, candidate_name)),
+        recipe=name_recipe(pipeline, candidate),
         partition=training_set.partition,
         training_set=training_set.digest,
         rows=training_set.train_rows,
@@ -52,12 +55,16 @@ def describe_fit(
         mlflow_run_id=run_id,
         dag_run=dag_run,
         forecasts=forecasts or {},
+        trials=trials,
+        trials_declared=candidate.search.trials if candidate.search else 0,
     )
 
 
 def list_metrics(record: FitRecord) -> dict[str, float]:
     """The record's figures under MLflow's names of them, and what had been expected beside what came."""
     seconds = {f"{name}_seconds": getattr(record.seconds, name) for name in ("load", "features", "fit", "evaluate")}
+    if record.trials_declared:
+        seconds |= {"search_seconds": record.seconds.search, "search_trials": float(record.trials)}
     expected = {}
     for quantity, forecast in record.forecasts.items():
         expected[f"forecast_{quantity}"] = forecast.value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from include.declaration.models import Candidate, Pipeline
@@ -82,11 +83,14 @@ def find_candidate(pipeline: Pipeline, name: str) -> Candidate:
 
 
 def build_estimator(pipeline: Pipeline, candidate: Candidate, threads: int) -> Any:
-    """An unfitted estimator of the candidate, seeded with ``training.seed``.
+    """An unfitted estimator of the candidate, seeded with ``training.seed``; what a search is to find is as the search
+    begins with.
 
     Raises DeclarationError for a parameter that the recipe does not take.
     """
     seed, parameters = pipeline.training.seed, dict(candidate.parameters)
+    if candidate.search is not None:
+        parameters |= candidate.search.begin()
     try:
         if candidate.function is not None:
             return resolve_function(pipeline, candidate.function)(seed=seed, threads=threads, **parameters)
@@ -98,3 +102,15 @@ def build_estimator(pipeline: Pipeline, candidate: Candidate, threads: int) -> A
             f"Candidate {candidate.name!r} of {pipeline.name!r} cannot be built: {error}.",
             "Correct its parameters; a built-in kind takes those of its scikit-learn estimator.",
         ) from error
+
+
+def fix_parameters(pipeline: Pipeline, name: str, found: Mapping[str, Any]) -> Pipeline:
+    """The pipeline with what a search ``found`` in place of the candidate's search."""
+    fixed = []
+    for candidate in pipeline.training.candidates:
+        if candidate.name == name:
+            parameters = {**candidate.parameters, **found}
+            candidate = candidate.model_copy(update={"parameters": parameters, "search": None})
+        fixed.append(candidate)
+    training = pipeline.training.model_copy(update={"candidates": tuple(fixed)})
+    return pipeline.model_copy(update={"training": training})

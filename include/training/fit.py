@@ -10,7 +10,7 @@ from typing import Any, Literal
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from include.contracts import TrainedModel, TrainingSet, pack, unpack
-from include.declaration.models import Pipeline
+from include.declaration.models import Candidate, Pipeline
 from include.errors import TrainingDataInvalid
 from include.runtime.forecast import forecast_from, list_past_fits
 from include.runtime.history import write_fit
@@ -25,9 +25,11 @@ from include.tracking.models import download_predictions, log_predictions, log_s
 from include.training.cluster import Engine, choose_engine, fit_here
 from include.training.cost import describe_fit, list_metrics
 from include.training.dataset import dump_features
-from include.training.estimators import build_estimator, find_candidate
+from include.training.estimators import build_estimator, find_candidate, fix_parameters
 from include.training.evaluate import evaluate_predictions, read_rows, write_predictions
 from include.training.plots import draw_plots, measure_importance
+from include.training.search import search_parameters
+from include.training.search_clock import SearchPlan
 from include.training.storage import SET_FILE, parse_partition_versions
 
 FITTED_TAG = "tollgate.fitted"
@@ -105,6 +107,12 @@ def _list_parts(training_set: TrainingSet) -> tuple[tuple[str, Literal["training
     )
 
 
+def _name_parameters(candidate: Candidate) -> dict[str, Any]:
+    """Once as a whole, to build the same candidate again, and one by one, to compare runs in MLflow's table."""
+    each = {f"parameter.{key}": value for key, value in candidate.parameters.items()}
+    return {"parameters": candidate.parameters, **each}
+
+
 def _log_inputs(settings: Settings, pipeline: Pipeline, training_set: TrainingSet, name: str, run_id: str) -> None:
     candidate = find_candidate(pipeline, name)
     folder = Path(training_set.folder)
@@ -123,10 +131,11 @@ def _log_inputs(settings: Settings, pipeline: Pipeline, training_set: TrainingSe
         "columns": len(pipeline.features),
         "holdout_rows": training_set.holdout_rows,
         "features": [feature.name for feature in pipeline.features],
-        # Once as a whole, to build the same candidate again, and one by one, to compare runs in MLflow's table.
-        "parameters": candidate.parameters,
-        **{f"parameter.{key}": value for key, value in candidate.parameters.items()},
     }
+    if candidate.search is None:
+        params |= _name_parameters(candidate)
+    else:
+        params["search"] = {"parameters": candidate.parameters, **candidate.search.model_dump(mode="json")}
     log_params(settings, run_id, params)
     kinds = {"number": "double", "string": "string"}
     columns = {key: kinds[column.type] for key, column in pipeline.request.columns.items()}
@@ -160,10 +169,12 @@ def fit_candidate(
     *,
     rung: str | None = None,
     dag_run: str = "",
+    plan: SearchPlan | None = None,
 ) -> TrainedModel:
     """Fit, evaluate and log one candidate to the open MLflow run ``run_id``; a repeat returns what is logged.
 
-    ``rung`` is where this happens, None the ladder's lowest; ``dag_run`` ("DAG/run") who does it.
+    ``rung`` is where this happens, None the ladder's lowest; ``dag_run`` ("DAG/run") who does it; ``plan`` what a
+    declared search begins with and when it has to stop.
     The tag ``tollgate.fitted`` is written last, so a try that was killed anywhere is simply made again, with the same
     result. Raises DeclarationError, TrainingDataInvalid, TrackingUnavailable, TrackingConflict (the run was made from
     something else).
@@ -177,9 +188,16 @@ def fit_candidate(
     past = list_past_fits(settings, pipeline, candidate_name, rung=rung, but=run_id)
     forecasts = forecast_from(past, training_set.train_rows)
     path = locate_predictions(training_set, candidate_name, run_id)
+    place, fixed, trials = pipeline.training.ladder.find(rung), pipeline, 0
     with measure_work() as meter:
-        engine = choose_engine(pipeline.training.ladder.find(rung), settings.cores)
-        scorer = fit_scorer(pipeline, training_set, candidate_name, threads, meter, engine)
+        if find_candidate(pipeline, candidate_name).search is not None:
+            found = search_parameters(
+                settings, pipeline, training_set, candidate_name, run_id, threads, place, plan or SearchPlan(), meter
+            )
+            fixed, trials = fix_parameters(pipeline, candidate_name, found.parameters), found.trials
+            log_params(settings, run_id, _name_parameters(find_candidate(fixed, candidate_name)))
+        engine = choose_engine(place, settings.cores)
+        scorer = fit_scorer(fixed, training_set, candidate_name, threads, meter, engine)
         with meter.phase("evaluate"):
             requests, _, _ = read_rows(training_set, "holdout")
             with threadpool_limits(limits=threads):
@@ -200,6 +218,7 @@ def fit_candidate(
         rung=rung,
         dag_run=dag_run,
         forecasts=forecasts,
+        trials=trials,
     )
     log_metrics(settings, run_id, {**metrics, **list_metrics(record)})
     with tempfile.TemporaryDirectory() as folder:

@@ -30,7 +30,8 @@ def time_samples(
 ) -> list[FitRecord]:
     """Fit the candidate on up to three samples of the training rows; records with the samples' rows, smallest first.
 
-    Nothing is kept of the models, and evaluation is not among what is timed. After ``limit`` seconds no further sample
+    Nothing is kept of the models, and evaluation is not among what is timed; a declared search is counted as so many
+    fits, and not made. After ``limit`` seconds no further sample
     is begun, nor one that should take longer than what is left. Raises what the estimator raises.
     """
     rung = pipeline.training.ladder.rungs[0].name
@@ -42,7 +43,7 @@ def time_samples(
     records: list[FitRecord] = []
     for stride in _STRIDES:
         rows = len(range(0, len(requests), stride))
-        expected = 2 * records[-1].wall_seconds if records else 0.0
+        expected = 2 * (records[-1].seconds.total - records[-1].seconds.search) if records else 0.0
         if rows < _LEAST_ROWS or len(set(labels[::stride])) < 2 or time.monotonic() + expected > deadline:
             continue
         sample = requests.iloc[::stride]
@@ -53,10 +54,23 @@ def time_samples(
                 Scorer(row_features, build_estimator(pipeline, candidate, threads)).fit_features(
                     features, labels[::stride]
                 )
+        if candidate.search is not None:
+            # Each trial is such a fit on the older rows.
+            trials = candidate.search.trials * (1 - candidate.search.validation_share)
+            meter.add("search", trials * meter.seconds.fit, trials * meter.cpu.fit)
         # All rows were read for it once; a sample has its share of that.
         meter.add("load", loaded / stride, loaded / stride)
         record = describe_fit(
-            settings, pipeline, training_set, candidate_name, "sample", threads, meter, rung=rung, dag_run=""
+            settings,
+            pipeline,
+            training_set,
+            candidate_name,
+            "sample",
+            threads,
+            meter,
+            rung=rung,
+            dag_run="",
+            trials=candidate.search.trials if candidate.search else 0,
         )
         records.append(replace(record, rows=rows))
     return records

@@ -14,6 +14,7 @@ PIPELINES = Path(__file__).resolve().parents[1] / "scenarios" / "ladder_pipeline
 DEFAULT_TASKS = {
     "choose_window",
     "open_run",
+    "order_candidates",
     "prepare_training_set",
     "gate_features",
     "fit_candidate",
@@ -41,9 +42,15 @@ def test_a_pipeline_without_a_ladder_has_the_tasks_that_it_always_had(dag_bag: A
     assert set(dag_bag.dags["flight_delays.train_model"].task_ids) == DEFAULT_TASKS
 
 
+def test_the_order_of_the_fits_is_known_only_when_the_champion_is(dag_bag: Any, climber: Any) -> None:
+    tasks = dag_bag.dags["flight_delays.train_model"].task_dict
+    assert tasks["fit_candidate"].upstream_task_ids >= {"order_candidates", "gate_features"}
+    assert tasks["order_candidates"].upstream_task_ids == {"choose_window"}
+
+
 def test_each_rung_is_a_task_behind_the_choice_and_the_one_before_it(climber: Any) -> None:
     tasks = climber.task_dict
-    assert set(tasks) == (DEFAULT_TASKS - {"fit_candidate"}) | {
+    assert set(tasks) == (DEFAULT_TASKS - {"fit_candidate", "order_candidates"}) | {
         "choose_rung",
         "fit_on_worker",
         "climb_to_big",

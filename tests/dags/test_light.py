@@ -10,7 +10,18 @@ from pathlib import Path
 
 from tests.dags.conftest import make_airflow_environment
 
-HEAVY = ("pandas", "numpy", "sklearn", "mlflow", "great_expectations", "duckdb", "scipy", "matplotlib", "sagemaker")
+HEAVY = (
+    "pandas",
+    "numpy",
+    "sklearn",
+    "mlflow",
+    "great_expectations",
+    "duckdb",
+    "scipy",
+    "matplotlib",
+    "sagemaker",
+    "optuna",
+)
 _LOAD = """
 import json, sys
 from airflow.dag_processing.dagbag import DagBag

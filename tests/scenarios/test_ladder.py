@@ -1,7 +1,10 @@
-"""S5 and S6: a training that will be late, or fails for want of a bigger machine, goes to the next rung by itself."""
+"""S5 and S6: a training that will be late, or fails for want of a bigger machine, goes to the next rung by itself.
+
+Beside them a search, in a pipeline without a ladder."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -28,13 +31,14 @@ from tests.unit.runtime.records import make_record
 PIPELINES = Path(__file__).parent / "ladder_pipelines"
 PIPELINE = "climber"
 DAG = f"{PIPELINE}.train_model"
+SEARCHER = "searcher"
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
-    """A system of its own with the one pipeline."""
+    """A system of its own, with the pipeline that climbs and the one that searches."""
     running = RunningSystem(tmp_path_factory.mktemp("ladder") / "home", pipelines=PIPELINES)
     try:
         yield running.start()
@@ -42,20 +46,32 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
         running.stop()
 
 
-def train(system: RunningSystem, month: int) -> dict[str, Any]:
+def train(system: RunningSystem, month: int, pipeline: str = PIPELINE) -> dict[str, Any]:
     """Land a month and return its finished training."""
-    seen = {run["dag_run_id"] for run in system.runs(DAG)}
-    system.land(PIPELINE, f"2013-{month:02d}", take_rows(month))
-    return system.wait_for_run(DAG, lambda run: run["dag_run_id"] not in seen, seconds=400)
+    dag = f"{pipeline}.train_model"
+    seen = {run["dag_run_id"] for run in system.runs(dag)}
+    system.land(pipeline, f"2013-{month:02d}", take_rows(month))
+    return system.wait_for_run(dag, lambda run: run["dag_run_id"] not in seen, seconds=400)
 
 
-def find_runs(system: RunningSystem, run: dict[str, Any]) -> list[Any]:
-    """The MLflow runs of the candidate in one training."""
+def search_runs(system: RunningSystem, pipeline: str, wanted: str) -> list[Any]:
+    """The pipeline's MLflow runs that fit a filter."""
     client = MlflowClient(system.settings.mlflow_uri, system.settings.mlflow_uri)
-    experiment = client.get_experiment_by_name(PIPELINE)
+    experiment = client.get_experiment_by_name(pipeline)
     assert experiment is not None
-    wanted = f"tags.`airflow.run_id` = '{run['dag_run_id']}' and tags.`tollgate.candidate` = 'trees'"
     return list(client.search_runs([experiment.experiment_id], wanted))
+
+
+def find_runs(system: RunningSystem, run: dict[str, Any], pipeline: str = PIPELINE) -> list[Any]:
+    """The MLflow runs of the candidate in one training."""
+    wanted = f"tags.`airflow.run_id` = '{run['dag_run_id']}' and tags.`tollgate.candidate` = 'trees'"
+    return search_runs(system, pipeline, wanted)
+
+
+def find_trials(system: RunningSystem, trees: Any) -> list[Any]:
+    """The MLflow runs below the candidate's, by the number of their trial."""
+    trials = search_runs(system, SEARCHER, f"tags.`mlflow.parentRunId` = '{trees.info.run_id}'")
+    return sorted(trials, key=lambda trial: int(trial.data.tags["tollgate.trial"]))
 
 
 def check_it_climbed(system: RunningSystem, run: dict[str, Any], failure: str) -> None:
@@ -179,3 +195,29 @@ def test_s5_growth_is_foreseen_and_trained_on_a_higher_rung_before_it_is_late(sy
     frame = pd.read_parquet(stored)
     scorer = fit_scorer(pipeline, training_set, "trees", 1)
     assert np.array_equal(scorer.predict(frame), frame["prediction"])
+
+
+def test_a_searchs_trials_are_runs_below_the_candidates_and_the_next_training_begins_with_the_champion(
+    system: RunningSystem,
+) -> None:
+    first = train(system, 1, SEARCHER)
+    assert first["state"] == "success", system.task_states(first)
+    (trees,) = find_runs(system, first, SEARCHER)
+    trials = find_trials(system, trees)
+    assert [trial.info.status for trial in trials] == ["FINISHED"] * 4
+    best = max(trials, key=lambda trial: trial.data.metrics["roc_auc"])
+    found = json.loads(trees.data.params["parameters"])
+    assert {name: str(value) for name, value in found.items()} == best.data.params
+    assert "All 4 declared trials were made." in trees.data.tags["mlflow.note.content"]
+    assert trees.data.tags["tollgate.blessing"] == "blessed"
+    (record,) = [fit for fit in list_fits(system.settings, SEARCHER) if fit.candidate == "trees"]
+    assert (record.trials, record.seconds.search > 0) == (4, True)
+    system.wait_for_run(f"{SEARCHER}.deploy_model", lambda run: run["state"] == "success", seconds=200)
+
+    second = train(system, 2, SEARCHER)
+    assert second["state"] == "success", system.task_states(second)
+    (trees,) = find_runs(system, second, SEARCHER)
+    trials = find_trials(system, trees)
+    assert trees.data.tags["airflow.map_index"] == "0"
+    assert trials[0].data.params == best.data.params
+    assert {trial.info.status for trial in trials} == {"FINISHED"}

@@ -9,8 +9,10 @@ from datetime import timedelta
 
 import pytest
 
-from include.declaration import Candidate
-from include.runtime.history import list_fits, name_recipe, read_fit, write_fit
+from include.contracts import pack
+from include.declaration import Candidate, IntRange, Search
+from include.records import write_record
+from include.runtime.history import Phases, list_fits, name_recipe, read_fit, write_fit
 from include.runtime.usual import Usual, measure_usual, read_usual_fit, read_usual_training
 from include.settings import PROJECT_ROOT, Settings
 from tests.unit.factory import make_pipeline
@@ -43,6 +45,38 @@ def test_a_recipe_is_another_one_when_parameters_or_features_change() -> None:
     fewer = make_pipeline(features=pipeline.features[:-1])
     assert name_recipe(pipeline, trees) == name_recipe(make_pipeline(), trees)
     assert len({name_recipe(pipeline, trees), name_recipe(pipeline, more), name_recipe(fewer, trees)}) == 3
+
+
+def test_a_search_makes_another_recipe_and_a_stopped_one_counts_as_if_it_were_whole(settings: Settings) -> None:
+    pipeline = make_pipeline()
+    trees = Candidate(name="trees", kind="boosted_trees")
+    searches = [
+        Search(method=method, trials=trials, space={"max_iter": IntRange(low=1, high=9)})
+        for method, trials in (("random", 4), ("random", 8), ("bayesian", 8))
+    ]
+    searching = [trees.model_copy(update={"search": search}) for search in searches]
+    assert len({name_recipe(pipeline, candidate) for candidate in (trees, *searching)}) == 4
+
+    phases = Phases(1.0, 1.0, 10.0, 1.0, search=30.0)
+    stopped = dataclasses.replace(make_record(), seconds=phases, cpu=phases, trials=3, trials_declared=8)
+    assert stopped.wall_seconds == 43.0
+    assert stopped.complete(stopped.seconds) == 93.0
+    without_time = dataclasses.replace(stopped, seconds=dataclasses.replace(phases, search=0.0), trials=0)
+    assert without_time.complete(without_time.seconds) == 13.0 + 8 * 10.0
+    assert make_record().complete(make_record().seconds) == make_record().wall_seconds
+    write_fit(settings, stopped)
+    assert read_fit(settings, "parcels", stopped.mlflow_run_id) == stopped
+
+
+def test_a_record_from_before_there_were_searches_is_read(settings: Settings) -> None:
+    record = make_record()
+    packed = pack(record)
+    for phases in ("seconds", "cpu"):
+        del packed[phases]["search"]
+    for name in ("trials", "trials_declared"):
+        del packed[name]
+    write_record(settings, "parcels", "fit", record.mlflow_run_id, packed)
+    assert read_fit(settings, "parcels", record.mlflow_run_id) == record
 
 
 def test_what_is_usual_is_the_median_with_a_spread_that_one_odd_run_does_not_move() -> None:

@@ -47,6 +47,14 @@ def test_growth_takes_the_next_rung_that_is_in_time_and_says_why_and_at_what_cos
     assert "worker: 300 s (up to 360), 500 MB, cost 0.0000; too slow" in choice.reason
 
 
+def test_a_search_uses_no_more_places_than_its_trials_go_side_by_side() -> None:
+    def look(parts: int | None) -> float:
+        demand = make_demand(seconds=300, divisible=True, parts=parts)
+        return {each.rung: each.seconds for each in choose(demand).outlooks}["wide"]
+
+    assert [look(parts) for parts in (None, 4, 1)] == [300 / 8, 300 / 4, 300]
+
+
 def test_a_rung_that_cannot_help_is_passed_over() -> None:
     """One fit that is no search gains nothing of more cores, nor of more memory."""
     choice = choose(make_demand(seconds=300))

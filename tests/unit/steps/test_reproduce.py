@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from include.contracts import Blessing, Check, TrainingSet
+from include.contracts import Blessing, Check, TrainedModel, TrainingSet
 from include.data.window import choose_window
 from include.declaration import Pipeline
 from include.errors import RefreshMissing, TrackingConflict
@@ -33,22 +33,25 @@ def register_one(settings: Settings, name: str, folder: Path) -> Pipeline:
     training_set = prepare_training_set(settings, pipeline, window)
     run_id = open_run(settings, pipeline.name, "dag/run/trees", "trees", {})
     trained = fit_candidate(settings, pipeline, training_set, "trees", run_id, threads=1)
-    check = Check("roc_auc ≥ 0.6", "value", "pass", trained.metrics["roc_auc"], 0.6)
-    blessing = Blessing(
+    blessing = make_blessing_of(pipeline, trained, training_set)
+    assert register_version(settings, pipeline, blessing, training_set).version == "1"
+    return pipeline
+
+
+def make_blessing_of(pipeline: Pipeline, trained: TrainedModel, training_set: TrainingSet) -> Blessing:
+    return Blessing(
         pipeline=pipeline.name,
-        partition="2013-03",
-        candidate="trees",
-        candidate_run_id=run_id,
+        partition=training_set.partition,
+        candidate=trained.candidate,
+        candidate_run_id=trained.run_id,
         candidate_model_uri=trained.model_uri,
         champion_version=None,
         blessed=True,
-        checks=(check,),
+        checks=(Check("roc_auc ≥ 0.6", "value", "pass", trained.metrics["roc_auc"], 0.6),),
         reasons=("Good.",),
         training_set_digest=training_set.digest,
-        window_digest=window.digest,
+        window_digest=training_set.window_digest,
     )
-    assert register_version(settings, pipeline, blessing, training_set).version == "1"
-    return pipeline
 
 
 def make_environment(settings: Settings) -> dict[str, str]:

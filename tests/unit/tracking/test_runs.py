@@ -121,6 +121,23 @@ def test_closing_a_parent_sweeps_open_children_only(tracked: Settings) -> None:
     assert get_run(tracked, parent).info.end_time == ended
 
 
+def test_trials_below_a_child_are_swept_with_it_and_belong_to_whoever_owns_the_top(tracked: Settings) -> None:
+    parent = open_run(tracked, "nested", "dag/run", "p", {})
+    child = open_run(tracked, "nested", "dag/run/trees", "trees", {}, parent_run_id=parent)
+    done, hung = (
+        open_run(tracked, "nested", f"{child}/trial-{number}", "trial", {}, parent_run_id=child) for number in (0, 1)
+    )
+    close_run(tracked, done, "FINISHED")
+    assert sweep_abandoned(tracked, "nested", lambda key: key == "dag/run") == []
+    assert get_run(tracked, hung).info.status == "RUNNING"
+    assert close_run(tracked, parent, "FAILED") == [hung, child]
+    assert [get_run(tracked, run).info.status for run in (child, done, hung)] == ["KILLED", "FINISHED", "KILLED"]
+    for run in (parent, child, hung):
+        with open_client(tracked) as client:
+            client.update_run(run, status="RUNNING")
+    assert set(sweep_abandoned(tracked, "nested", lambda key: False)) == {parent, child, hung}
+
+
 def test_a_killed_run_does_not_stay_running(tracked: Settings) -> None:
     over = open_run(tracked, "abandoned", "over", "over", {})
     child = open_run(tracked, "abandoned", "over/x", "x", {}, parent_run_id=over)
