@@ -30,11 +30,14 @@ from include.declaration.models import (
     Threshold,
     Training,
 )
+from include.declaration.sagemaker import Alarms, Autoscaling, SageMakerTarget, Serverless
 from include.declaration.sla import LatencyWatch, Notifier, Sla
 
 __all__ = [
+    "Alarms",
     "Approval",
     "AutoRollback",
+    "Autoscaling",
     "BlessingRules",
     "Calibration",
     "Candidate",
@@ -58,6 +61,8 @@ __all__ = [
     "RequestColumn",
     "Rollout",
     "Rung",
+    "SageMakerTarget",
+    "Serverless",
     "Sla",
     "Slice",
     "Threshold",

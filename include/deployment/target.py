@@ -34,12 +34,15 @@ class Release:
 @dataclass(frozen=True)
 class Progress:
     """How far a change is: "live" is said only when the target itself reports that what was asked for is what it
-    serves. ``previous_version`` is what was served before, ``detail`` a sentence for a log, ``facts`` figures."""
+    serves. ``previous_version`` is what was served before, ``detail`` a sentence for a log, ``facts`` figures.
+    ``place`` is the target's own name for what serves (SageMaker: the EndpointConfig; KServe: the storage URI); the
+    ledger keeps it with the deployment, as the place to go back to."""
 
     version: str
     state: State
     detail: str = ""
     previous_version: str | None = None
+    place: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
 
 
