@@ -25,7 +25,7 @@ GLANCE_SETTINGS: dict[str, Any] = {
 
 
 def make_clients(region: str, settings: dict[str, Any] = CLIENT_SETTINGS) -> Clients:
-    """Clients with the credentials, and the endpoint URLs, that AWS's default chain finds (environment, files, role)."""
+    """Clients with the credentials and endpoint URLs that AWS's default chain finds (environment, files, role)."""
 
     @functools.cache
     def make(service: str) -> Any:

@@ -1,4 +1,4 @@
-"""What AWS's library raises, as Tollgate's errors: what may succeed later, what will not, and nothing secret in either."""
+"""What AWS's library raises, as Tollgate's errors: what may succeed later, what will not, and nothing secret."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def translate(error: Exception, service: str, call: str) -> TollgateError:
         return _translate_answer(error, service, call)
     code = type(error).__name__
     facts = {"target": service, "call": call, "code": code}
-    if isinstance(error, aws.NoCredentialsError | aws.PartialCredentialsError | aws.ProfileNotFound | aws.NoRegionError):
+    if isinstance(
+        error, aws.NoCredentialsError | aws.PartialCredentialsError | aws.ProfileNotFound | aws.NoRegionError
+    ):
         return TargetRefused(
             f"AWS was not asked ({service}.{call}): {hide_secrets(str(error)).rstrip('.')}.",
             next_step="Give the connection that the target declares its credentials, or this machine a role.",

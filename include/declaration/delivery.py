@@ -173,6 +173,11 @@ class Deployment(Part):
     prediction_rules: tuple[PredictionRule, ...] = ()
     data_capture: DataCapture = DataCapture()
 
+    @property
+    def port_offset(self) -> int | None:
+        """Where the endpoint listens beyond TOLLGATE_ENDPOINT_PORT; None where a service serves, not this machine."""
+        return self.target.port_offset if isinstance(self.target, LocalTarget) else None
+
     @model_validator(mode="after")
     def _check_rules(self) -> Deployment:
         names = [rule.name for rule in self.prediction_rules]

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 from include.declaration.models import Pipeline
 from include.declaration.sagemaker import SageMakerTarget
+from include.deployment.served import rebuild_pointer
+from include.deployment.status import EndpointStatus
 from include.deployment.target import DeploymentTarget
 from include.settings import Settings
 
@@ -27,3 +29,30 @@ def open_target(settings: Settings, pipeline: Pipeline, connection: object | Non
     from include.deployment.local.target import LocalEndpoint
 
     return LocalEndpoint(settings, pipeline)
+
+
+def read_status(settings: Settings, pipeline: Pipeline, connection: object | None = None) -> EndpointStatus:
+    """What the pipeline's endpoint should serve and what it does, whatever serves it; raises nothing when it is down,
+    but says so. Since when and why is the ledger's where the target does not say it."""
+    if pipeline.deployment.port_offset is not None:
+        from include.deployment.local import status
+
+        return status.read_status(settings, pipeline)
+    told = open_target(settings, pipeline, connection).status()
+    known = rebuild_pointer(settings, pipeline.name)
+    pointer = known if known is not None and known.version == told.served_version else None
+    return EndpointStatus(
+        pipeline=pipeline.name,
+        url=told.url,
+        state=told.state,
+        declared_version=told.declared_version,
+        served_version=told.served_version,
+        agree=told.agree,
+        partition=pointer.partition if pointer else None,
+        since=pointer.swapped_at if pointer else told.since,
+        by=pointer.by if pointer else None,
+        reason=pointer.reason if pointer else None,
+        previous_version=pointer.previous.version if pointer and pointer.previous else None,
+        problem=told.problem,
+        notes=told.notes,
+    )

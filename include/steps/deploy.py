@@ -19,8 +19,8 @@ from include.links import link_mlflow_run
 from include.records import list_records, utc_now, write_record
 from include.settings import Settings
 from include.steps.champion import name_champion
+from include.steps.fetch import fetch_model, fetch_predictions
 from include.tracking.latency import log_latency
-from include.tracking.models import download_model, download_predictions
 from include.tracking.registry import get_challenger, get_champion, set_challenger
 
 
@@ -96,18 +96,6 @@ def note_overtaken(
         elif version.version != chosen.version:
             reason = f"Version {chosen.version}, offered with it, is newer."
             note_not_deployed(settings, pipeline, version, identity, reason)
-
-
-def fetch_model(settings: Settings, pipeline: Pipeline, version: ModelVersion) -> Path:
-    """The version's files, downloaded once."""
-    target = settings.work_root / pipeline.name / "models" / version.version
-    return download_model(settings, version.model_uri, target)
-
-
-def fetch_predictions(settings: Settings, pipeline: Pipeline, version: ModelVersion) -> str:
-    """The version's own holdout rows and scores, as logged with its run."""
-    target = settings.work_root / pipeline.name / "predictions" / version.version
-    return str(download_predictions(settings, version.run_id, target))
 
 
 def try_in_sandbox(settings: Settings, pipeline: Pipeline, version: ModelVersion) -> SandboxReport:

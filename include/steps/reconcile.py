@@ -18,7 +18,7 @@ from include.pointer import Pointer, locate_endpoint_folder, locate_model, read_
 from include.records import read_record
 from include.settings import Settings
 from include.steps.champion import name_champion
-from include.steps.deploy import fetch_model, fetch_predictions
+from include.steps.fetch import fetch_model, fetch_predictions
 from include.steps.housekeeping import IsAlive, tell_all
 from include.steps.mendings import note_agreement, note_disagreement, note_mending
 from include.steps.rollback import finish_begun, follow_rollback

@@ -19,7 +19,7 @@ from include.mail.outbox import queue_mail
 from include.pointer import locate_endpoint_folder
 from include.settings import Settings
 from include.steps.champion import name_champion
-from include.steps.deploy import fetch_model, fetch_predictions
+from include.steps.fetch import fetch_model, fetch_predictions
 from include.tracking.quick import read_standing
 from include.tracking.registry import get_version
 from include.tracking.rollbacks import note_rollback

@@ -41,7 +41,7 @@ def look_at(aws: Aws, endpoint: str) -> Seen | None:
     answer: dict[str, Any] | None = aws.find("sagemaker", "describe_endpoint", EndpointName=endpoint)
     if answer is None:
         return None
-    modified = answer.get("LastModifiedTime")
+    modified: Any = answer.get("LastModifiedTime")
     return Seen(
         status=str(answer["EndpointStatus"]),
         config=answer.get("EndpointConfigName"),

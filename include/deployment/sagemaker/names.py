@@ -1,4 +1,4 @@
-"""Names at SageMaker: the same again for the same version and content, so that whoever comes next finds what is there."""
+"""Names at SageMaker: the same for the same version and content, so that whoever comes next finds what is there."""
 
 from __future__ import annotations
 

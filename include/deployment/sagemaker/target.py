@@ -68,7 +68,7 @@ class SageMakerEndpoint:
         wanted = asked.config if asked is not None and asked.version == version else None
         if seen is None:
             raise TargetRefused(
-                f"The endpoint {self._endpoint} does not exist: version {version} was not asked for, or it was deleted.",
+                f"The endpoint {self._endpoint} does not exist: it was not asked for, or it was deleted.",
                 next_step=f"Trigger {self._pipeline.name}.deploy_model with version={version}.",
                 target="sagemaker",
                 call="describe_endpoint",
@@ -82,7 +82,7 @@ class SageMakerEndpoint:
             return self._progress(version, "live", seen.config, asked, "the live configuration is the one asked for")
         if asked is not None and wanted is not None and seen.modified == asked.seen and self._is_fresh(asked):
             return self._progress(version, "under_way", wanted, asked, "the endpoint does not show the change yet")
-        raise self._describe_rollback(seen, version, wanted)
+        raise self._describe_rollback(seen, version, wanted, asked)
 
     def status(self) -> TargetStatus:
         """See DeploymentTarget."""
@@ -186,7 +186,7 @@ class SageMakerEndpoint:
             self._finish(seen)
             return self._progress(version, "live", config, asked, "it is served already")
         if ours and asked is not None and asked.by == by and seen.modified != asked.seen and seen.failure:
-            raise self._describe_rollback(seen, version, config)
+            raise self._describe_rollback(seen, version, config, asked)
         return None
 
     def _ask(
@@ -255,7 +255,7 @@ class SageMakerEndpoint:
     def _refuse_to_go_back(self, problem: str, version: str | None) -> NothingToGoBackTo:
         return NothingToGoBackTo(
             f"The endpoint of {self._pipeline.name} {problem}.",
-            next_step=f"Deploy the one you want: trigger {self._pipeline.name}.deploy_model with its number as version.",
+            next_step=f"Deploy it: trigger {self._pipeline.name}.deploy_model with its number as version.",
             pipeline=self._pipeline.name,
             version=version,
         )
@@ -274,7 +274,7 @@ class SageMakerEndpoint:
     def _is_fresh(self, asked: Asked) -> bool:
         return datetime.now(UTC) - datetime.fromisoformat(asked.at) < _SHOWN_WITHIN
 
-    def _describe_rollback(self, seen: Seen, version: str, wanted: str | None) -> RolledBack:
+    def _describe_rollback(self, seen: Seen, version: str, wanted: str | None, asked: Asked | None) -> RolledBack:
         reason = seen.failure or "SageMaker gives no reason"
         if seen.live:
             told = f"SageMaker serves version {seen.version or 'unknown'} ({seen.config}) again"
@@ -294,5 +294,5 @@ class SageMakerEndpoint:
             asked_config=wanted,
             live_config=seen.config,
             endpoint_status=seen.status,
+            asked_at=asked.at if asked is not None else None,
         )
-
