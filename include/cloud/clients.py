@@ -24,14 +24,20 @@ GLANCE_SETTINGS: dict[str, Any] = {
 }
 
 
+def build_config(settings: dict[str, Any] = CLIENT_SETTINGS) -> Any:
+    """The patience of a client, as botocore takes it."""
+    from botocore.config import Config
+
+    return Config(**settings)
+
+
 def make_clients(region: str, settings: dict[str, Any] = CLIENT_SETTINGS) -> Clients:
     """Clients with the credentials and endpoint URLs that AWS's default chain finds (environment, files, role)."""
 
     @functools.cache
     def make(service: str) -> Any:
         import boto3
-        from botocore.config import Config
 
-        return boto3.session.Session(region_name=region).client(service, config=Config(**settings))
+        return boto3.session.Session(region_name=region).client(service, config=build_config(settings))
 
     return make

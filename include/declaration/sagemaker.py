@@ -62,6 +62,7 @@ class SageMakerTarget(Part):
     ``role_arn`` is what the endpoint runs as; artifacts and captured requests go below ``s3://bucket/prefix/``.
     ``image_uri`` is the server's own image (Dockerfile.serving) in ECR, or "mlflow" for the one that MLflow builds and
     pushes into the role's account. ``connection_id`` names Airflow's connection; None: AWS's default chain.
+    A rollout is looked at every ``poll_seconds``.
     """
 
     kind: Literal["sagemaker"] = "sagemaker"
@@ -78,6 +79,7 @@ class SageMakerTarget(Part):
     container_startup_seconds: int = Field(300, ge=60, le=3600)
     model_download_seconds: int = Field(300, ge=60, le=3600)
     connection_id: str | None = None
+    poll_seconds: float = Field(10.0, gt=0, le=300)
 
     @model_validator(mode="after")
     def _check_capacity(self) -> SageMakerTarget:
