@@ -53,7 +53,6 @@ def _register(aws: Aws, pipeline: Pipeline, target: SageMakerTarget, version: st
             ModelPackageGroupName=group,
             ModelPackageDescription=model_name,
             ModelApprovalStatus="Approved",
-            ApprovalDescription=f"Blessed by Tollgate as version {version}",
             InferenceSpecification={
                 "Containers": [container],
                 "SupportedContentTypes": content_types,
