@@ -37,24 +37,22 @@ class LocalEndpoint:
     def deploy(self, release: Release) -> Progress:
         """See DeploymentTarget; here the rollout is our own, so it is over when this returns. Raises also what
         ``roll_out``, ``deploy_version`` and ``verify_deployment`` raise."""
-        before = self.find_declared()
         given = (self._settings, self._pipeline, release.version)
         by, reason = release.by, release.reason
         report = roll_out(*given, release.model_dir, release.holdout_predictions, by, reason)
         deployed = deploy_version(*given, release.model_dir, by=by, reason=reason)
         verify_deployment(*given, release.holdout_predictions)
-        previous = deployed.previous_version if before != deployed.version else before
-        return self._progress(deployed.version, "live", f"{report.outcome}: {report.reason}", previous)
+        return self._progress(deployed.version, "live", f"{report.outcome}: {report.reason}", deployed.previous_version)
 
     def check(self, version: str) -> Progress:
         """See DeploymentTarget."""
         status = read_status(self._settings, self._pipeline)
         if status.served_version == version and status.agree:
             return self._progress(version, "live", "the endpoint says so", status.previous_version)
-        if status.declared_version == version or (status.rollout or {}).get("version") == version:
-            return self._progress(version, "under_way", status.problem or status.state, status.served_version)
         if status.state == "down":
             raise self._say_down(status)
+        if status.declared_version == version or (status.rollout or {}).get("version") == version:
+            return self._progress(version, "under_way", status.problem or status.state, status.served_version)
         raise RolledBack(
             f"The endpoint of {self._pipeline.name} serves version {status.served_version or 'none'}, and nothing is "
             f"under way that would have it serve version {version}.",

@@ -1,7 +1,7 @@
 """AWS's control plane as far as a release needs it, in memory: requests are checked by botocore's own models.
 
-A test says what becomes of a rollout (``settle``), and what happens at a call: ``intercept`` is asked before each one is
-carried out and after. Nothing here decides whether what is asked is right; that is what the tests do.
+A test says what becomes of a rollout (``settle``), and what happens at a call: ``intercept`` is asked before each one
+is carried out and after. Nothing here decides whether what is asked is right; that is what the tests do.
 """
 
 from __future__ import annotations
