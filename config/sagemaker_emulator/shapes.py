@@ -9,8 +9,8 @@ import re
 from functools import cache
 from typing import Any
 
-import botocore.session  # type: ignore[import-untyped]
-from botocore.model import ServiceModel, Shape  # type: ignore[import-untyped]
+import botocore.session
+from botocore.model import ServiceModel, Shape
 
 from config.sagemaker_emulator.refusals import Refusal
 

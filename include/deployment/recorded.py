@@ -39,3 +39,17 @@ def record_live(
     key = f"{at.replace(':', '')}@{progress.version}"
     write_record(settings, pipeline_name, _KIND, key, {**pack(deployment), **facts})
     return deployment
+
+
+def note_retired(settings: Settings, pipeline_name: str, why: str) -> None:
+    """What was deployed last is served no more, and nothing in its place."""
+    for key, record in reversed(list(list_records(settings, pipeline_name, _KIND))):
+        if not record.get("withdrawn_because"):
+            write_record(settings, pipeline_name, _KIND, key, {**record, "withdrawn_because": why})
+        return
+
+
+def is_retired(settings: Settings, pipeline_name: str) -> bool:
+    """Whether somebody ended the serving on purpose, and nothing was deployed since."""
+    records = list(list_records(settings, pipeline_name, _KIND))
+    return bool(records) and bool(records[-1][1].get("withdrawn_because"))

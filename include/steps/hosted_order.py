@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from include.declaration.models import Pipeline
 from include.deployment.door import open_target
+from include.deployment.recorded import is_retired
 from include.settings import Settings
 from include.steps.mendings import note_agreement, note_disagreement
 from include.tracking.quick import read_champion
@@ -21,6 +22,8 @@ def compare_hosted(settings: Settings, pipeline: Pipeline, connection: object | 
     status = open_target(settings, pipeline, connection).status()
     champion = read_champion(settings, pipeline.name)
     if status.state == "changing" or (status.served_version is None and champion is None and status.state != "down"):
+        return ""
+    if status.served_version is None and status.state != "down" and is_retired(settings, pipeline.name):
         return ""
     deploy = f"Trigger {pipeline.name}.deploy_model with the version that customers should get."
     if status.state in ("down", "broken"):

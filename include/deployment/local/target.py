@@ -13,11 +13,11 @@ from include.deployment.local.rollback import Request, end_rollback, roll_back
 from include.deployment.local.rollout import roll_out
 from include.deployment.local.status import read_status
 from include.deployment.local.switch import locate_endpoint, withdraw_version
+from include.deployment.recorded import note_retired
 from include.deployment.status import EndpointStatus
 from include.deployment.target import Answer, Progress, Release, TargetStatus
 from include.errors import EndpointUnavailable, RolledBack, TargetUnavailable, TerminalError
 from include.pointer import locate_endpoint_folder
-from include.records import read_record, utc_now, write_record
 from include.settings import Settings
 
 # Another rollback of the same endpoint is over by then, unless the endpoint is down.
@@ -122,11 +122,7 @@ class LocalEndpoint:
             why = "the endpoint was retired"
             endpoint = locate_endpoint(self._settings, self._pipeline)
             withdraw_version(endpoint, self._folder, pointer.version, why, seconds)
-            key = f"{pointer.swapped_at.replace(':', '')}@{pointer.version}"
-            record = read_record(self._settings, self._pipeline.name, "deployment", key)
-            if record is not None:
-                told = {**record, "withdrawn_because": why, "withdrawn_at": utc_now()}
-                write_record(self._settings, self._pipeline.name, "deployment", key, told)
+            note_retired(self._settings, self._pipeline.name, why)
 
     def _progress(self, version: str, state: str, detail: str, previous: str | None) -> Progress:
         pointer = read_sound_pointer(self._folder)
