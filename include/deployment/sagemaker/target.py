@@ -215,7 +215,13 @@ class SageMakerEndpoint:
         guarded = {"DeploymentConfig": rollout} if rollout is not None else {}
         # Where the fleet scales by itself, the new one is given the size that the old one has grown to.
         retained = {"RetainAllVariantProperties": self._target.autoscaling is not None}
-        self._aws.call("sagemaker", "update_endpoint", **names, **retained, **guarded)
+        try:
+            self._aws.call("sagemaker", "update_endpoint", **names, **retained, **guarded)
+        except TargetRefused:
+            # botocore repeats a request whose answer was lost, and the second meets what the first began.
+            now = look_at(self._aws, self._endpoint)
+            if now is None or not (now.changing or now.config == config):
+                raise
         return self._progress(version, "under_way", config, asked, "the endpoint is being updated")
 
     def _tags(self) -> list[Request]:

@@ -46,7 +46,7 @@ class Harness(Protocol):
         """The target does not answer any more."""
 
 
-class _Models:
+class Models:
     """Small real models, version by version."""
 
     def __init__(self, pipeline: Pipeline, folder: Path) -> None:
@@ -77,7 +77,7 @@ class LocalHarness:
         )
         self.settings = settings
         self.pipeline = make_pipeline(deployment=Deployment(rollout=rollout, swap_seconds=60, sandbox_seconds=60))
-        self._models = _Models(self.pipeline, folder)
+        self._models = Models(self.pipeline, folder)
         self._server = start_endpoint()
 
     def open(self) -> DeploymentTarget:
@@ -106,7 +106,7 @@ class SageMakerHarness:
         self.settings = settings
         self.pipeline = declare_pipeline()
         self.aws = FakeAws()
-        self._models = _Models(self.pipeline, folder)
+        self._models = Models(self.pipeline, folder)
 
     def open(self) -> DeploymentTarget:
         return open_target(self.settings, self.pipeline, self.aws)
