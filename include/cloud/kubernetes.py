@@ -154,7 +154,9 @@ def _translate(error: Any, call: str) -> TollgateError:
         step = "It is tried again with growing pauses."
         if status == 401:
             step = "It is tried again; if it stays so, renew the credentials that Tollgate uses for the cluster."
-        return TargetUnavailable(f"The Kubernetes API server put {call} off ({status}): {said}", next_step=step, **facts)
+        return TargetUnavailable(
+            f"The Kubernetes API server put {call} off ({status}): {said}", next_step=step, **facts
+        )
     step = _NEXT_STEPS.get(status, "See what the API server says; asking again does not help.")
     return TargetRefused(f"The Kubernetes API server refused {call} ({status}): {said}", next_step=step, **facts)
 

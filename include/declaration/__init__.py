@@ -12,6 +12,7 @@ from include.declaration.delivery import (
     Rollout,
     TrafficRouting,
 )
+from include.declaration.kserve import KServeTarget, Resources
 from include.declaration.ladder import Ladder, Rung
 from include.declaration.models import (
     BlessingRules,
@@ -46,6 +47,7 @@ __all__ = [
     "Data",
     "DataCapture",
     "Deployment",
+    "KServeTarget",
     "Label",
     "Ladder",
     "LatencyGate",
@@ -59,6 +61,7 @@ __all__ = [
     "Reference",
     "Request",
     "RequestColumn",
+    "Resources",
     "Rollout",
     "Rung",
     "SageMakerTarget",

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat, model_validator
 
+from include.declaration.kserve import KServeTarget
 from include.declaration.parts import DurationText, Name, Part
 from include.declaration.sagemaker import SageMakerTarget
 
@@ -157,7 +158,7 @@ class Approval(Part):
 
 
 # Whatever may serve a model; told apart by ``kind``.
-AnyTarget = Annotated[LocalTarget | SageMakerTarget, Field(discriminator="kind")]
+AnyTarget = Annotated[LocalTarget | SageMakerTarget | KServeTarget, Field(discriminator="kind")]
 
 
 class Deployment(Part):

@@ -31,7 +31,7 @@ class Resources(Part):
 class KServeTarget(Part):
     """An InferenceService of KServe in its Knative mode, the one that splits traffic between revisions.
 
-    A version's files lie at ``storage_prefix/<pipeline>/<version>``: below ``s3://bucket[/path]``, or ``pvc://claim``
+    A version's files lie at ``storage_prefix/<pipeline>/<version>``: below ``s3://bucket[/path]`` in ``region``, or ``pvc://claim``
     with ``storage_folder`` as the place where this machine has the claim mounted. ``image`` None: KServe's own runtime
     for MLflow models, with the v2 protocol (``runtime`` names one; None: KServe chooses); else the server of
     Dockerfile.serving. ``name`` None: the pipeline's name with hyphens. ``min_replicas`` 0 scales to nothing between
@@ -45,6 +45,7 @@ class KServeTarget(Part):
     namespace: str = Field(pattern=LABEL, max_length=63)
     storage_prefix: str
     storage_folder: str | None = None
+    region: str = Field("us-east-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
     name: str | None = None
     image: str | None = Field(None, min_length=1)
     runtime: str | None = Field(None, pattern=LABEL)
@@ -87,7 +88,7 @@ class KServeTarget(Part):
             raise ValueError("storage_folder is where pvc:// is mounted here: give it for pvc://, and for nothing else")
         return self
 
-    def find_obstacle(self, pipeline: str) -> str:
+    def find_name_obstacle(self, pipeline: str) -> str:
         """Why KServe could not serve this pipeline; "" when it can."""
         return find_name_problem(name_service(self, pipeline))
 

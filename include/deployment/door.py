@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from include.declaration.kserve import KServeTarget
 from include.declaration.models import Pipeline
 from include.declaration.sagemaker import SageMakerTarget
 from include.deployment.served import rebuild_pointer
@@ -26,6 +27,10 @@ def open_target(settings: Settings, pipeline: Pipeline, connection: object | Non
         from include.deployment.sagemaker.target import SageMakerEndpoint
 
         return SageMakerEndpoint(settings, pipeline, target, cast("Clients | None", connection))
+    if isinstance(target, KServeTarget):
+        from include.deployment.kserve.target import KServeEndpoint
+
+        return KServeEndpoint(settings, pipeline, target, connection)
     from include.deployment.local.target import LocalEndpoint
 
     return LocalEndpoint(settings, pipeline)

@@ -38,7 +38,7 @@ def build_manifest(
     The label ``tollgate/release`` names the version and a digest of all but the percentage: two services with the same
     one answer alike.
     """
-    predictor = _build_predictor(target, locate_model(target, pipeline.name, version))
+    predictor = _build_predictor(target, version, locate_model(target, pipeline.name, version))
     identity = json.dumps([version, predictor], sort_keys=True).encode()
     release = f"{version}-{hashlib.sha256(identity).hexdigest()[:12]}"
     labels = {PIPELINE_LABEL: pipeline.name, VERSION_LABEL: version, RELEASE_LABEL: release}
@@ -59,7 +59,7 @@ def build_manifest(
     }
 
 
-def _build_predictor(target: KServeTarget, storage_uri: str) -> dict[str, Any]:
+def _build_predictor(target: KServeTarget, version: str, storage_uri: str) -> dict[str, Any]:
     predictor: dict[str, Any] = {"minReplicas": target.min_replicas, "maxReplicas": target.max_replicas}
     optional = {
         "serviceAccountName": target.service_account,
@@ -72,7 +72,7 @@ def _build_predictor(target: KServeTarget, storage_uri: str) -> dict[str, Any]:
     amounts = {"cpu": target.resources.cpu, "memory": target.resources.memory}
     resources = {"requests": amounts, "limits": dict(amounts)}
     if target.image is not None:
-        predictor["containers"] = [_build_container(target.image, storage_uri, resources)]
+        predictor["containers"] = [_build_container(target.image, version, storage_uri, resources)]
         return predictor
     predictor["model"] = {
         "modelFormat": {"name": "mlflow"},
@@ -85,11 +85,11 @@ def _build_predictor(target: KServeTarget, storage_uri: str) -> dict[str, Any]:
     return predictor
 
 
-def _build_container(image: str, storage_uri: str, resources: dict[str, Any]) -> dict[str, Any]:
+def _build_container(image: str, version: str, storage_uri: str, resources: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": _CONTAINER,
         "image": image,
-        "args": ["serve"],
+        "args": ["serve", "--model-version", version],
         "env": [
             {"name": "STORAGE_URI", "value": storage_uri},
             {"name": "SM_MODEL_DIR", "value": _MODEL_FOLDER},

@@ -69,12 +69,15 @@ class Seen:
         return self.percent is None and self.release is not None and self.carries_all(self.release)
 
     @property
+    def served_release(self) -> str | None:
+        """The release that most requests get; None when none gets any."""
+        most = max(self.traffic, key=lambda release: self.traffic[release], default=None)
+        return most if most is not None and self.traffic[most] > 0 else None
+
+    @property
     def served_version(self) -> str | None:
         """The version that most requests get."""
-        if not self.traffic:
-            return None
-        most = max(self.traffic, key=lambda release: self.traffic[release])
-        return self.versions.get(most) if self.traffic[most] > 0 else None
+        return self.versions.get(self.served_release or "")
 
     def carries_all(self, release: str) -> bool:
         """Whether ``release`` is ready, the latest, and gets every request."""
@@ -154,7 +157,9 @@ def _name_release(labels: Mapping[str, dict[str, Any]], revision: str | None) ->
 
 
 def _read_versions(revisions: list[dict[str, Any]]) -> dict[str, str]:
-    pairs = [(read_label(one["metadata"], RELEASE_LABEL), read_label(one["metadata"], VERSION_LABEL)) for one in revisions]
+    pairs = [
+        (read_label(one["metadata"], RELEASE_LABEL), read_label(one["metadata"], VERSION_LABEL)) for one in revisions
+    ]
     return {release: version for release, version in pairs if release and version}
 
 
