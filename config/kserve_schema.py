@@ -1,4 +1,4 @@
-"""``python -m config.kserve_schema KSERVE_WHEEL KUBERNETES_WHEEL``: an InferenceService's schema, from KServe's own SDK.
+"""``python -m config.kserve_schema KSERVE_WHEEL KUBERNETES_WHEEL``: an InferenceService as KServe's own SDK has it.
 
 KServe generates the SDK's model classes from the OpenAPI document of its Go types, as the kubernetes client's are from
 Kubernetes'. Each class says the JSON name and the type of every field, and its setters which must be there. This reads
