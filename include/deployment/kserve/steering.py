@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from include.cloud.calls import Aws
@@ -89,8 +90,7 @@ class Steering:
                 return self._finish(change, "it is served already")
         self._refuse_while_busy(seen, version)
         folder = Path(self._target.storage_folder) if self._target.storage_folder is not None else None
-        uri = locate_model(self._target, self._pipeline.name, version)
-        publish_model(self._aws, release.model_dir, uri, folder)
+        publish_model(self._aws, release.model_dir, self._locate(version), folder)
         planned = plan_change(self._settings, self._pipeline.name, manifest, seen, "deploy", release.by, release.reason)
         return self._ask(seen, planned)
 
@@ -107,8 +107,15 @@ class Steering:
             raise self._refuse("does not exist", self._say_deploy(version), "missing")
         if known is None:
             if seen.version == version and seen.is_settled:
-                return Progress(version, "live", "it is served")
-            raise self._refuse(f"was not asked for version {version}", self._say_deploy(version), "missing")
+                return Progress(version, "live", "it is served", place=self._locate(version))
+            raise RolledBack(
+                f"KServe was not asked for version {version}. {self._say_served(seen)}.",
+                next_step=self._say_deploy(version),
+                version=version,
+                champion=seen.served_version,
+                stage="before its rollout",
+                statistic="it was not asked for",
+            )
         if seen.release != known.release:
             told = f"the service names version {seen.version or 'unknown'}, and not by this rollout"
             raise self._describe_rollback(replace(known, failed=told, outcome=self._say_served(seen)))
@@ -201,7 +208,8 @@ class Steering:
             if version == leaving.version:
                 raise self._describe_rollback(ended)
             live = seen is not None and seen.is_settled and seen.version == version
-            return Progress(version, "live" if live else "under_way", decision.detail, leaving.version)
+            state: State = "live" if live else "under_way"
+            return Progress(version, state, decision.detail, leaving.version, self._locate(version))
         if decision.action == "withdraw":
             self._kubernetes.drop(name_services(self._target.namespace), self._name)
         elif seen is not None and decision.action == "share":
@@ -234,6 +242,9 @@ class Steering:
         note_change(self._settings, self._pipeline.name, change)
         return change
 
+    def _locate(self, version: str) -> str:
+        return locate_model(self._target, self._pipeline.name, version)
+
     def _read(self, version: str | None) -> Change | None:
         return read_change(self._settings, self._pipeline.name, version)
 
@@ -251,7 +262,7 @@ class Steering:
             raise self._busy(seen, f"is being changed to version {current.version}; version {version} has to wait")
 
     def _tell(self, state: State, change: Change, detail: str) -> Progress:
-        uri = locate_model(self._target, self._pipeline.name, change.version)
+        uri = self._locate(change.version)
         facts = {"service": f"{self._target.namespace}/{self._name}", "reached": dict(change.reached)}
         return Progress(change.version, state, detail, change.previous_version, uri, facts)
 
@@ -294,4 +305,5 @@ class Steering:
             stage=change.stage,
             statistic=change.failed,
             service=f"{self._target.namespace}/{self._name}",
+            asked_at=datetime.fromtimestamp(change.began_at, UTC).isoformat(timespec="milliseconds"),
         )

@@ -106,7 +106,7 @@ class KServeEndpoint:
         return read_label(found["spec"]["predictor"], VERSION_LABEL) if found is not None else None
 
     def predict(self, body: bytes, content_type: str) -> Answer:
-        """See DeploymentTarget. Rows are put as a v2 request where KServe's own runtime serves."""
+        """See DeploymentTarget. KServe's own runtime takes requests of the v2 protocol beside rows."""
         seen = self._steering.look()
         if seen is None or not seen.url:
             raise TargetUnavailable(

@@ -315,7 +315,7 @@ def test_checking_what_was_never_asked_for_is_refused(bench: Bench) -> None:
     with pytest.raises(TargetRefused, match="does not exist"):
         bench.open().check("1")
     bench.serve("1")
-    with pytest.raises(TargetRefused, match="not asked for version 2"):
+    with pytest.raises(RolledBack, match="not asked for version 2"):
         bench.open().check("2")
 
 
