@@ -73,18 +73,19 @@ def read_models(wheel: Path, folder: str) -> dict[str, Model]:
                 text = archive.read(member).decode()
                 for node in ast.parse(text).body:
                     if isinstance(node, ast.ClassDef):
-                        models[node.name] = _read_model(node, text)
+                        models[node.name] = _read_model(node, text.splitlines())
     return models
 
 
-def _read_model(node: ast.ClassDef, text: str) -> Model:
+def _read_model(node: ast.ClassDef, lines: list[str]) -> Model:
     found: dict[str, Any] = {}
     for statement in node.body:
         if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
             name = statement.targets[0].id
             if name in ("openapi_types", "attribute_map"):
                 found[name] = ast.literal_eval(statement.value)
-    return Model(found["openapi_types"], found["attribute_map"], frozenset(_REQUIRED.findall(text)))
+    own = "\n".join(lines[node.lineno - 1 : node.end_lineno])
+    return Model(found["openapi_types"], found["attribute_map"], frozenset(_REQUIRED.findall(own)))
 
 
 def _read_type(kind: str, models: dict[str, Model], wanted: set[str]) -> dict[str, Any]:

@@ -15,8 +15,9 @@ _SERVICE = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 # A quantity of cores or bytes, in the forms that people write.
 _CPU = r"^([1-9][0-9]*m|[0-9]+(\.[0-9]{1,3})?)$"
 _MEMORY = r"^[1-9][0-9]*(Ki|Mi|Gi|Ti|k|M|G|T)?$"
-_S3 = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_.=-]+)*")
-_CLAIM = re.compile(r"pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[A-Za-z0-9_.=-]+)*")
+_PATH = r"(/(?!\.{1,2}(/|$))[A-Za-z0-9_.=-]+)*"
+_S3 = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]" + _PATH)
+_CLAIM = re.compile(r"pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?" + _PATH)
 # The Knative service is called <name>-predictor, its revisions <name>-predictor-00001, each in a DNS label of ≤ 63.
 _LONGEST_SERVICE = 63 - len("-predictor-00001")
 
