@@ -43,6 +43,11 @@ def decide_forward(seen: Seen, change: Change, rollout: Rollout, grace: float, n
     return _decide_share(seen, change, rollout, failure, now)
 
 
+def _list_percents(change: Change, rollout: Rollout) -> tuple[int, ...]:
+    # What was live before has been a canary already: going back to it is in a hurry, and bakes all the same.
+    return (ALL,) if change.kind == "rollback" else list_percents(rollout)
+
+
 def _was_whole(change: Change) -> bool:
     return name_percent(ALL) in change.reached
 
@@ -67,7 +72,7 @@ def _decide_start(seen: Seen, change: Change, rollout: Rollout, failure: str, gr
             return Decision("live", change, "its revision is ready and gets every request")
         return Decision("wait", change, f"its revision is being brought up: {seen.describe()}")
     if seen.is_ready and seen.latest_is_ready and seen.ready == change.release:
-        first = list_percents(rollout)[0]
+        first = _list_percents(change, rollout)[0]
         return Decision("share", change, f"its revision is ready: {first} % of the requests next", first)
     return Decision("wait", change, f"its revision is being brought up without requests: {seen.describe()}")
 
@@ -93,7 +98,7 @@ def _decide_share(seen: Seen, change: Change, rollout: Rollout, failure: str, no
     if left > 0:
         word = "bakes" if percent == ALL else "is held"
         return Decision("wait", change, f"{percent} % of the requests {word} for another {left:.0f} s")
-    following = find_next(list_percents(rollout), percent)
+    following = find_next(_list_percents(change, rollout), percent)
     return Decision("share", change, f"{percent} % of the requests went well", following)
 
 

@@ -258,8 +258,11 @@ def test_rolling_back_by_hand_goes_to_the_version_before_and_then_one_further(be
 def test_rolling_back_names_a_version(bench: Bench, cluster: Cluster) -> None:
     for version in ("1", "2", "3"):
         bench.serve(version)
+    asked = len(cluster.bodies)
     bench.follow("1", bench.open().roll_back("1", *BY_HAND))
     assert cluster.shares() == {"1": 100}
+    percents = [body["spec"]["predictor"].get("canaryTrafficPercent") for body in cluster.bodies[asked:]]
+    assert percents == [0, 100, None], "going back has no canary, and bakes"
     with pytest.raises(NothingToGoBackTo, match="served no version 7"):
         bench.open().roll_back("7", "another", "why")
 
