@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from include.cloud.calls import Aws
-from include.cloud.kubernetes import Kubernetes, ObjectChanged
+from include.cloud.kubernetes import Kubernetes
 from include.declaration.kserve import KServeTarget, name_service
 from include.declaration.models import Pipeline
 from include.deployment.kserve.changes import (
@@ -24,10 +23,10 @@ from include.deployment.kserve.manifest import MODE, RELEASE_LABEL, build_manife
 from include.deployment.kserve.observed import Seen, look_at
 from include.deployment.kserve.schema import check_manifest
 from include.deployment.kserve.storage import publish_model
+from include.deployment.kserve.words import Words, say_served
 from include.deployment.kserve.writing import create_service, name_services, patch_percent, replace_service, set_percent
 from include.deployment.left import refuse_left
 from include.deployment.target import Progress, Release, State
-from include.errors import NothingToGoBackTo, RolledBack, TargetBusy, TargetRefused
 from include.settings import Settings
 
 
@@ -50,19 +49,20 @@ class Steering:
         self._aws = aws
         self._clock = clock
         self._name = name_service(target, pipeline.name)
+        self._words = Words(pipeline.name, f"{target.namespace}/{self._name}")
         self._limit = pipeline.deployment.rollout.maximum_execution_timeout_in_seconds
 
     def look(self) -> Seen | None:
         """One look. Raises TargetRefused for a service that is not this pipeline's, or cannot have a canary."""
         seen = look_at(self._kubernetes, self._target.namespace, self._name, self._pipeline.name)
         if seen is not None and seen.owner != self._pipeline.name:
-            raise self._refuse(
+            raise self._words.refuse(
                 f"is not {self._pipeline.name}'s, but {seen.owner or 'somebody else'}'s",
                 "Declare another deployment.target.name, or delete that service first.",
                 "foreign",
             )
         if seen is not None and seen.mode not in (None, MODE):
-            raise self._refuse(
+            raise self._words.refuse(
                 f"runs in KServe's mode {seen.mode}, which splits no traffic between revisions",
                 "Install Knative for KServe, and delete that service: its mode cannot be changed.",
                 "mode",
@@ -102,23 +102,16 @@ class Steering:
             return self._take_back(seen, leaving, version)
         known = self._read(version)
         if known is not None and known.ended == "taken back":
-            raise self._describe_rollback(known)
+            raise self._words.describe_rollback(known)
         if seen is None:
-            raise self._refuse("does not exist", self._say_deploy(version), "missing")
+            raise self._words.refuse("does not exist", self._words.say_deploy(version), "missing")
         if known is None:
             if seen.version == version and seen.is_settled:
                 return Progress(version, "live", "it is served", place=self._locate(version))
-            raise RolledBack(
-                f"KServe was not asked for version {version}. {self._say_served(seen)}.",
-                next_step=self._say_deploy(version),
-                version=version,
-                champion=seen.served_version,
-                stage="before its rollout",
-                statistic="it was not asked for",
-            )
+            raise self._words.describe_unasked(version, seen)
         if seen.release != known.release:
             told = f"the service names version {seen.version or 'unknown'}, and not by this rollout"
-            raise self._describe_rollback(replace(known, failed=told, outcome=self._say_served(seen)))
+            raise self._words.describe_rollback(replace(known, failed=told, outcome=say_served(seen)))
         if known.ended == "live":
             return self._compare_live(seen, known)
         rollout, grace = self._pipeline.deployment.rollout, self._pipeline.deployment.swap_seconds
@@ -129,19 +122,19 @@ class Steering:
         seen = self.look()
         current = self._read(seen.version) if seen is not None else None
         if seen is None or current is None:
-            raise self._refuse_to_go_back("serves nothing that Tollgate put there", version)
+            raise self._words.refuse_to_go_back("serves nothing that Tollgate put there", version)
         told = f"rolled back by {by}: {reason}"
         leaving = find_leaving(self._settings, self._pipeline.name)
         if leaving is not None:
             if leaving.previous_version is not None and version in (None, leaving.previous_version):
                 return self._take_back(seen, leaving, leaving.previous_version)
-            raise self._busy(seen, f"is giving version {leaving.version} up")
+            raise self._words.say_busy(seen, f"is giving version {leaving.version} up")
         if current.by == by and current.kind == "rollback":
             return self.check(current.version)
         if self._is_under_way(seen, current):
             back = current.previous_version
             if back is None:
-                raise self._refuse_to_go_back("has no version before the one that is being brought up", version)
+                raise self._words.refuse_to_go_back("has no version before the one that is being brought up", version)
             if version in (None, back):
                 return self._take_back(seen, self._fail(seen, current, told), back)
             note_change(
@@ -150,7 +143,7 @@ class Steering:
         wanted = version or current.earlier_version
         earlier = self._read(wanted)
         if earlier is None:
-            raise self._refuse_to_go_back(
+            raise self._words.refuse_to_go_back(
                 f"served no version {wanted} before" if wanted else "has no earlier one", wanted
             )
         if earlier.release == seen.release and seen.is_settled:
@@ -169,13 +162,7 @@ class Steering:
             replace_service(self._kubernetes, seen, set_percent(change.manifest, percent))
             return self._tell("under_way", change, "a new revision is asked for")
         if not create_service(self._kubernetes, dict(change.manifest)):
-            raise ObjectChanged(
-                f"The InferenceService {self._name} was made meanwhile.",
-                next_step="It is read and adopted.",
-                target="kserve",
-                call="create_namespaced_custom_object",
-                code=409,
-            )
+            raise self._words.say_made_meanwhile()
         return self._tell("under_way", change, "the service is made")
 
     def _apply(self, seen: Seen, known: Change, decision: Decision) -> Progress:
@@ -206,7 +193,7 @@ class Steering:
             ended = replace(leaving, ended="taken back", outcome=decision.detail)
             note_change(self._settings, self._pipeline.name, ended)
             if version == leaving.version:
-                raise self._describe_rollback(ended)
+                raise self._words.describe_rollback(ended)
             live = seen is not None and seen.is_settled and seen.version == version
             state: State = "live" if live else "under_way"
             return Progress(version, state, decision.detail, leaving.version, self._locate(version))
@@ -226,7 +213,7 @@ class Steering:
             return self._tell("live", change, "it is served")
         if seen.traffic.get(change.release, 0) == 0 and seen.traffic:
             told = "KServe gives it no request any more"
-            raise self._describe_rollback(replace(change, failed=told, stage="live", outcome=self._say_served(seen)))
+            raise self._words.describe_rollback(replace(change, failed=told, stage="live", outcome=say_served(seen)))
         return self._tell("under_way", change, f"it was live: {seen.describe()}")
 
     def _finish(self, change: Change, detail: str) -> Progress:
@@ -256,54 +243,14 @@ class Steering:
             return
         leaving = find_leaving(self._settings, self._pipeline.name)
         if leaving is not None and self._clock() - leaving.last_at <= self._limit:
-            raise self._busy(seen, f"is giving version {leaving.version} up; version {version} has to wait")
+            raise self._words.say_busy(seen, f"is giving version {leaving.version} up; version {version} has to wait")
         current = self._read(seen.version)
         if current is not None and self._is_under_way(seen, current):
-            raise self._busy(seen, f"is being changed to version {current.version}; version {version} has to wait")
+            raise self._words.say_busy(
+                seen, f"is being changed to version {current.version}; version {version} has to wait"
+            )
 
     def _tell(self, state: State, change: Change, detail: str) -> Progress:
         uri = self._locate(change.version)
-        facts = {"service": f"{self._target.namespace}/{self._name}", "reached": dict(change.reached)}
+        facts = {"service": self._words.place, "reached": dict(change.reached)}
         return Progress(change.version, state, detail, change.previous_version, uri, facts)
-
-    def _busy(self, seen: Seen, told: str) -> TargetBusy:
-        return TargetBusy(
-            f"The InferenceService {self._name} {told}.",
-            next_step="It is tried again; one change at a time.",
-            target="kserve",
-            endpoint=self._name,
-            state=seen.describe(),
-        )
-
-    def _refuse(self, told: str, next_step: str, code: str) -> TargetRefused:
-        place = f"{self._target.namespace}/{self._name}"
-        return TargetRefused(
-            f"The InferenceService {place} {told}.", next_step=next_step, target="kserve", call="look_at", code=code
-        )
-
-    def _refuse_to_go_back(self, told: str, version: str | None) -> NothingToGoBackTo:
-        return NothingToGoBackTo(
-            f"The InferenceService {self._name} {told}.",
-            next_step=f"Trigger {self._pipeline.name}.deploy_model with the number of the one you want as version.",
-            pipeline=self._pipeline.name,
-            version=version,
-        )
-
-    def _say_deploy(self, version: str) -> str:
-        return f"Trigger {self._pipeline.name}.deploy_model with version={version}."
-
-    def _say_served(self, seen: Seen) -> str:
-        return f"Version {seen.served_version or 'unknown'} gets the requests"
-
-    def _describe_rollback(self, change: Change) -> RolledBack:
-        return RolledBack(
-            f"Version {change.version} was taken back from KServe ({change.stage or 'before its rollout'}): "
-            f"{change.failed.rstrip('.')}. {change.outcome or 'See what is served: make status'}.",
-            next_step="Mend the cause and deploy again.",
-            version=change.version,
-            champion=change.previous_version,
-            stage=change.stage,
-            statistic=change.failed,
-            service=f"{self._target.namespace}/{self._name}",
-            asked_at=datetime.fromtimestamp(change.began_at, UTC).isoformat(timespec="milliseconds"),
-        )
