@@ -18,6 +18,7 @@ from include.declaration.kserve import KServeTarget, name_service
 from include.declaration.models import Pipeline
 from include.deployment.kserve.asking import ask_model
 from include.deployment.kserve.changes import find_leaving, read_change
+from include.deployment.kserve.lock import hold_service
 from include.deployment.kserve.manifest import VERSION_LABEL, read_label
 from include.deployment.kserve.observed import Seen, look_at
 from include.deployment.kserve.steering import Steering
@@ -58,15 +59,15 @@ class KServeEndpoint:
 
     def deploy(self, release: Release) -> Progress:
         """See DeploymentTarget. The files go to the declared storage first."""
-        return _steadily(lambda: self._steering.deploy(release))
+        return self._steadily(lambda: self._steering.deploy(release))
 
     def check(self, version: str) -> Progress:
         """See DeploymentTarget. One look, and at most one step of the rollout."""
-        return _steadily(lambda: self._steering.check(version))
+        return self._steadily(lambda: self._steering.check(version))
 
     def roll_back(self, version: str | None, by: str, reason: str) -> Progress:
         """See DeploymentTarget. While a rollout is under way, going back ends it."""
-        return _steadily(lambda: self._steering.roll_back(version, by, reason))
+        return self._steadily(lambda: self._steering.roll_back(version, by, reason))
 
     def status(self) -> TargetStatus:
         """See DeploymentTarget."""
@@ -120,15 +121,16 @@ class KServeEndpoint:
 
     def retire(self) -> None:
         """See DeploymentTarget. The files in the storage stay: they are stored artifacts."""
-        if self._steering.look() is not None:
-            self._kubernetes.drop(name_services(self._target.namespace), self._name)
+        with hold_service(self._settings, self._pipeline.name):
+            if self._steering.look() is not None:
+                self._kubernetes.drop(name_services(self._target.namespace), self._name)
 
-
-def _steadily(step: Callable[[], T]) -> T:
-    """Do the step again, from a new look, when somebody changed the service between look and writing."""
-    for _ in range(_TRIES - 1):
-        try:
+    def _steadily(self, step: Callable[[], T]) -> T:
+        """Do the step, and again from a new look when somebody changed the service between look and writing."""
+        with hold_service(self._settings, self._pipeline.name):
+            for _ in range(_TRIES - 1):
+                try:
+                    return step()
+                except ObjectChanged:
+                    continue
             return step()
-        except ObjectChanged:
-            continue
-    return step()

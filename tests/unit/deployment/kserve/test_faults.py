@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 
 from include.declaration import Rollout, TrafficRouting
 from include.deployment.kserve import changes, steering
-from include.errors import RolledBack, TargetRefused, TargetUnavailable, TollgateError
+from include.deployment.kserve.lock import hold_service
+from include.errors import RolledBack, TargetBusy, TargetRefused, TargetUnavailable, TollgateError
+from include.settings import Settings
 from tests.unit.deployment.kserve.cluster import Cluster, Killed
 from tests.unit.deployment.kserve.conftest import Bench
 
@@ -197,6 +200,41 @@ def test_a_fault_at_each_call_of_taking_back(make_bench: Callable[..., Bench], c
         assert cluster.shares() == {"1": 100}
         assert cluster.spec()["labels"]["tollgate/version"] == "1"
         assert "canaryTrafficPercent" not in cluster.spec()
+
+
+def test_a_rollback_by_hand_amid_a_step_of_the_rollout_is_not_lost(
+    bench: Bench, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody goes back after the rollout has looked and before it notes, and asks for, its next share."""
+    bench.serve("1")
+    bench.open().deploy(bench.release("2"))
+    while cluster.shares() != {"1": 90, "2": 10}:
+        bench.clock.now += 1
+        bench.open().check("2")
+    answers: list[object] = []
+    person = threading.Thread(target=lambda: answers.append(bench.open().roll_back(None, "somebody", "it is worse")))
+
+    def note(settings: Settings, pipeline: str, change: changes.Change) -> None:
+        if "100" in change.observed and person.ident is None:
+            person.start()
+            person.join(0.3)
+        changes.note_change(settings, pipeline, change)
+
+    monkeypatch.setattr(steering, "note_change", note)
+    while person.ident is None:
+        bench.clock.now += 1
+        bench.open().check("2")
+    person.join()
+    assert len(answers) == 1
+    with pytest.raises(RolledBack, match="rolled back by somebody: it is worse"):
+        bench.follow("2")
+    assert cluster.shares() == {"1": 100}
+
+
+def test_one_step_at_a_time(bench: Bench) -> None:
+    with hold_service(bench.settings, "parcels"), pytest.raises(TargetBusy), hold_service(bench.settings, "parcels", 0):
+        raise AssertionError("held twice")
+    bench.serve("1")
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 422])
