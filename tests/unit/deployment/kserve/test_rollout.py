@@ -222,6 +222,28 @@ def test_an_abandoned_taking_back_does_not_block_nor_come_back(bench: Bench, clu
     assert cluster.shares() == {"3": 100}
 
 
+def test_a_version_that_was_given_up_gets_nothing_while_the_next_is_brought_up(bench: Bench, cluster: Cluster) -> None:
+    """It is still the latest ready revision: any share for the next one would be its share until that is ready."""
+    bench.serve("1")
+    bench.open().deploy(bench.release("2"))
+    while cluster.shares() != {"1": 90, "2": 10}:
+        bench.clock.now += 1
+        bench.open().check("2")
+    _break(cluster, "it answers nonsense")
+    cluster.follow = False
+    bench.open().check("2")
+    cluster.follow = True
+    bench.clock.now += 61
+    cluster.broken["3"] = "starting"
+    bench.open().deploy(bench.release("3"))
+    for _ in range(3):
+        bench.clock.now += 1
+        bench.open().check("3")
+        assert cluster.shares() == {"1": 100}
+    del cluster.broken["3"]
+    bench.follow("3")
+
+
 def test_a_run_that_was_taken_back_does_not_ask_again(bench: Bench, cluster: Cluster) -> None:
     bench.serve("1")
     cluster.broken["2"] = "broken"
