@@ -22,7 +22,7 @@ from typing import Any
 
 SCHEMA = Path("include/deployment/kserve/schema/inferenceservice.v1beta1.json")
 ROOT = "V1beta1InferenceService"
-_PLAIN = {
+_PLAIN: dict[str, dict[str, Any]] = {
     "str": {"type": "string"},
     "int": {"type": "integer"},
     "float": {"type": "number"},

@@ -203,8 +203,9 @@ class Steering:
             leaving = self._note(leaving, seen, decision.percent)
             patch_percent(self._kubernetes, seen, decision.percent)
         elif seen is not None and decision.action == "restore" and leaving.restore is not None:
+            before = set_percent(leaving.restore, 0)
             leaving = self._note(leaving, seen, 0)
-            replace_service(self._kubernetes, seen, set_percent(leaving.restore, 0))
+            replace_service(self._kubernetes, seen, before)
         detail = f"version {leaving.version} is being taken back ({leaving.failed}): {decision.detail}"
         return Progress(version, "under_way", detail, leaving.previous_version, facts={"stage": leaving.stage})
 

@@ -66,6 +66,15 @@ class Bench:
             progress = self.open().check(version)
         raise AssertionError(f"not live after {looks} looks: {progress}")
 
+    def reach(self, version: str, shares: dict[str, int]) -> None:
+        """Look until the requests are shared like this; a second passes between two looks."""
+        for _ in range(60):
+            if self.cluster.shares() == shares:
+                return
+            self.clock.now += 1
+            self.open().check(version)
+        raise AssertionError(f"the requests are shared as {self.cluster.shares()}")
+
     def serve(self, version: str) -> Progress:
         """Deploy and follow to the end."""
         return self.follow(version, self.open().deploy(self.release(version)))

@@ -208,9 +208,7 @@ def test_a_rollback_by_hand_amid_a_step_of_the_rollout_is_not_lost(
     """Somebody goes back after the rollout has looked and before it notes, and asks for, its next share."""
     bench.serve("1")
     bench.open().deploy(bench.release("2"))
-    while cluster.shares() != {"1": 90, "2": 10}:
-        bench.clock.now += 1
-        bench.open().check("2")
+    bench.reach("2", {"1": 90, "2": 10})
     answers: list[object] = []
     person = threading.Thread(target=lambda: answers.append(bench.open().roll_back(None, "somebody", "it is worse")))
 

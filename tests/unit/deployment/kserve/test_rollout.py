@@ -70,9 +70,7 @@ def test_a_canary_that_fails_is_taken_back_and_the_service_names_the_version_bef
 ) -> None:
     bench.serve("1")
     bench.open().deploy(bench.release("2"))
-    while cluster.shares() != {"1": 90, "2": 10}:
-        bench.clock.now += 1
-        bench.open().check("2")
+    bench.reach("2", {"1": 90, "2": 10})
     _break(cluster, "Revision failed with message: OOMKilled")
     cluster.follow = False
     assert "OOMKilled" in bench.open().check("2").detail
@@ -92,9 +90,7 @@ def test_a_canary_that_fails_is_taken_back_and_the_service_names_the_version_bef
 def test_one_that_fails_in_the_bake_is_taken_back_too(bench: Bench, cluster: Cluster) -> None:
     bench.serve("1")
     bench.open().deploy(bench.release("2"))
-    while cluster.shares() != {"2": 100}:
-        bench.clock.now += 1
-        bench.open().check("2")
+    bench.reach("2", {"2": 100})
     _break(cluster, "crashed in the bake")
     cluster.follow = False
     bench.open().check("2")
@@ -164,10 +160,11 @@ def test_a_silent_return_to_the_revision_before_is_red(bench: Bench, cluster: Cl
     """Ready is True all the time, and what was asked for stands in the spec: only the revisions tell."""
     bench.serve("1")
     bench.open().deploy(bench.release("2"))
-    wanted = {"bake": 100, "promotion": None, "live": None}[moment]
-    while cluster.shares() != {"2": 100} or cluster.spec().get("canaryTrafficPercent") != wanted:
-        bench.clock.now += 1
-        bench.open().check("2")
+    bench.reach("2", {"2": 100})
+    if moment != "bake":
+        while "canaryTrafficPercent" in cluster.spec():
+            bench.clock.now += 1
+            bench.open().check("2")
     if moment == "bake":
         bench.open().check("2")
     if moment == "live":
@@ -226,9 +223,7 @@ def test_a_version_that_was_given_up_gets_nothing_while_the_next_is_brought_up(b
     """It is still the latest ready revision: any share for the next one would be its share until that is ready."""
     bench.serve("1")
     bench.open().deploy(bench.release("2"))
-    while cluster.shares() != {"1": 90, "2": 10}:
-        bench.clock.now += 1
-        bench.open().check("2")
+    bench.reach("2", {"1": 90, "2": 10})
     _break(cluster, "it answers nonsense")
     cluster.follow = False
     bench.open().check("2")
@@ -292,9 +287,7 @@ def test_rolling_back_names_a_version(bench: Bench, cluster: Cluster) -> None:
 def test_rolling_back_during_a_rollout_ends_it(bench: Bench, cluster: Cluster) -> None:
     bench.serve("1")
     bench.open().deploy(bench.release("2"))
-    while cluster.shares() != {"1": 90, "2": 10}:
-        bench.clock.now += 1
-        bench.open().check("2")
+    bench.reach("2", {"1": 90, "2": 10})
     progress = bench.open().roll_back(None, *BY_HAND)
     assert (progress.version, progress.state) == ("1", "under_way")
     bench.follow("1", progress)
