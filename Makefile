@@ -6,7 +6,7 @@ CONFIG := $(PYTHON) -m config
 export PYTHON311
 
 .DEFAULT_GOAL := help
-.PHONY: help environment environment-dev browser run stop status logs refresh rollback test test-slow check lock screenshots bench clean
+.PHONY: help environment environment-dev browser run stop status logs refresh rollback manifests test test-slow check lock screenshots bench clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,9 @@ refresh: environment ## land a file: PIPELINE=flight_delays PARTITION=2013-05 FI
 rollback: environment ## serve the version before again: PIPELINE=flight_delays REASON="why" (VERSION=3: that one)
 	@# By the environment, where a quote in a reason is only a quote.
 	@$(CONFIG) rollback "$$PIPELINE" --reason "$$REASON" --version "$$VERSION"
+
+manifests: environment ## write KServe's InferenceServices for GitOps: FOLDER=manifests (PIPELINE=, VERSION=: only that)
+	@$(CONFIG) manifests --folder "$(or $(FOLDER),manifests)" --pipeline "$(PIPELINE)" --version "$(VERSION)"
 
 test: environment-dev ## every test but the slow ones
 	@# Two at a time: most of them wait for processes of their own. tests/conftest.py keeps apart what shares a fixture.

@@ -89,7 +89,7 @@ class RunningSystem:
         ``check`` is called at every look: it raises when waiting on is in vain.
         """
         settings = self.site.settings
-        port = settings.endpoint_port + self.get_pipeline(pipeline).deployment.target.port_offset
+        port = settings.endpoint_port + (self.get_pipeline(pipeline).deployment.port_offset or 0)
         deadline = time.monotonic() + _LONGEST_SECONDS
         with httpx.Client(base_url=f"http://{settings.endpoint_host}:{port}", trust_env=False) as client:
             while time.monotonic() < deadline:

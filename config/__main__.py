@@ -1,4 +1,4 @@
-"""The commands behind the Makefile: ``python -m config run|start|stop|status|logs|refresh|rollback|rules``."""
+"""The commands behind the Makefile: ``python -m config run|start|stop|status|logs|refresh|rollback|manifests|…``."""
 
 from __future__ import annotations
 
@@ -81,6 +81,13 @@ def _roll_back(site: Site, options: argparse.Namespace) -> int:
     return 0
 
 
+def _write_manifests(site: Site, options: argparse.Namespace) -> int:
+    from config.manifests import write_manifests
+
+    say(write_manifests(site, Path(options.folder), options.pipeline, options.version))
+    return 0
+
+
 def _check_rules(site: Site, options: argparse.Namespace) -> int:
     from include.gates.check import report_problems
 
@@ -108,6 +115,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     rollback.add_argument("--reason", default="")
     rollback.add_argument("--version", default="")
     rollback.set_defaults(command=_roll_back)
+    manifests = commands.add_parser("manifests", help="write the InferenceServices of KServe")
+    manifests.add_argument("--folder", default="manifests")
+    manifests.add_argument("--pipeline", default="")
+    manifests.add_argument("--version", default="")
+    manifests.set_defaults(command=_write_manifests)
     commands.add_parser("rules", help="check every rule of every suite").set_defaults(command=_check_rules)
     return parser.parse_args(arguments)
 

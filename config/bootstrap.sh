@@ -53,11 +53,15 @@ print(hashlib.sha256(sys.stdin.buffer.read() + sys.version.encode() + sys.prefix
 wanted=$(hash_locks $locks)
 stamp="$venv/.installed-$kind"
 complete="$venv/.installed-dev"
+# What Tollgate adds to MLflow, as an editable install would leave it.
+register() { "$venv/bin/python" -m config.register; }
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
+    register
     exit 0
 fi
 if [ "$kind" = run ] && [ -f "$complete" ] &&
     [ "$(cat "$complete")" = "$(hash_locks requirements.txt requirements-dev.txt)" ]; then
+    register
     exit 0
 fi
 
@@ -74,5 +78,6 @@ count=$(cat $locks | grep -c '^[a-zA-Z0-9].*==')
 echo "Installing $count packages from $(echo $locks | sed 's/ / and /') into $venv (about 500 MB the first time)"
 VIRTUAL_ENV="$PWD/$venv" "$uv" pip sync --compile-bytecode $locks ||
     fail "Installing failed; the message is above. Run the same command again to go on where it stopped."
+register
 printf '%s' "$wanted" > "$stamp"
 echo "The environment is ready."

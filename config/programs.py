@@ -110,10 +110,12 @@ def _describe_watcher(site: Site) -> Program:
 
 
 def list_endpoints(site: Site) -> list[Program]:
-    """The endpoint of every declared pipeline."""
+    """The endpoint of every pipeline that is served on this machine."""
     programs, host = [], site.settings.endpoint_host
     for name, pipeline in load_pipelines(site.settings).pipelines.items():
-        port = site.ports.endpoint + pipeline.deployment.target.port_offset
+        if pipeline.deployment.port_offset is None:
+            continue  # served elsewhere
+        port = site.ports.endpoint + pipeline.deployment.port_offset
         programs.append(
             Program(
                 f"endpoint-{name}",

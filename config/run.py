@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from config.ports import write_origin
 from config.status import describe_addresses, format_table, shorten_reason
 from config.story import UNDECIDED, Step, find_stories, play_story, sample_requests
 from include.declaration import Pipeline
+from include.deployment.door import open_target
 from include.describe import format_number
 from include.errors import EndpointUnavailable
 
@@ -61,11 +63,28 @@ def ask_endpoint(address: str, requests: Sequence[dict[str, Any]], token: str | 
     return predictions
 
 
+def _ask(site: Site, pipeline: Pipeline, requests: Sequence[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    """Where the endpoint is, and its answer to ``requests``. Raises EndpointUnavailable, TargetUnavailable."""
+    offset = pipeline.deployment.port_offset
+    if offset is not None:
+        address = write_origin(site.settings.endpoint_host, site.settings.endpoint_port + offset)
+        return address, ask_endpoint(address, requests, site.settings.endpoint_token)
+    target = open_target(site.settings, pipeline)
+    url = target.status().url
+    answer = target.predict(json.dumps({"dataframe_records": list(requests)}).encode(), "application/json")
+    if answer.status != 200:
+        raise EndpointUnavailable(
+            f"{url} did not answer with predictions ({answer.status}).",
+            next_step="Look at `make status`, and at the endpoint's log in its own console.",
+            url=url,
+            version=None,
+        )
+    return url, json.loads(answer.body)
+
+
 def _show_predictions(site: Site, pipeline: Pipeline) -> None:
     samples = sample_requests(site, pipeline, 5)
-    port = site.settings.endpoint_port + pipeline.deployment.target.port_offset
-    address = write_origin(site.settings.endpoint_host, port)
-    answer = ask_endpoint(address, [request for request, _ in samples], site.settings.endpoint_token)
+    address, answer = _ask(site, pipeline, [request for request, _ in samples])
     _say(f"\n{pipeline.description}\nVersion {answer['model_version']} at {address} answers for real rows:")
     truth = {1.0: "yes", 0.0: "no", None: "not known"}
     columns = [name for name, column in pipeline.request.columns.items() if column.type == "string"][:4]

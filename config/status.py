@@ -15,7 +15,8 @@ from include.console.misses import list_newest_misses
 from include.console.order import find_disagreement, list_mendings
 from include.declaration import Pipeline
 from include.declaration.loader import load_pipelines
-from include.deployment.local.status import EndpointStatus, read_status
+from include.deployment.door import open_target, read_status
+from include.deployment.status import EndpointStatus
 from include.describe import format_number
 from include.errors import TollgateError
 from include.mail.notices import list_notices
@@ -95,6 +96,8 @@ def describe_endpoint(status: EndpointStatus) -> str:
         text += f"\n  scored by: {_SCORING_PATHS.get(status.scoring_path, status.scoring_path)}{note}"
     for rule in status.rules:
         text += f"\n  rule {rule}"
+    for note in status.notes:
+        text += f"\n  {note}"
     if status.capture:
         text += f"\n  captures {status.capture}"
     if status.rollout:
@@ -179,7 +182,10 @@ def describe_addresses(site: Site, password: str) -> str:
     if not site.env.get("TOLLGATE_SMTP_HOST"):
         rows.append(("Mails", f"http://127.0.0.1:{site.ports.mail}", "everything that was mailed"))
     for name, pipeline in load_pipelines(settings).pipelines.items():
-        port = settings.endpoint_port + pipeline.deployment.target.port_offset
-        origin = write_origin(settings.endpoint_host, port)
+        offset = pipeline.deployment.port_offset
+        if offset is None:
+            rows.append((name, open_target(settings, pipeline).status().url, "asked through the service's own client"))
+            continue
+        origin = write_origin(settings.endpoint_host, settings.endpoint_port + offset)
         rows.append((name, origin, "POST /invocations, GET /version, GET /ping"))
     return format_table(("page", "address", ""), rows)

@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.contracts import Deployment, ModelVersion, pack, unpack
 from include.declaration import Pipeline
+from include.declaration.limits import limit_rollout
 from include.declaration.loader import load_pipelines
 from include.settings import load_settings
 from tollgate_alerts import mail_task_failure, post_mail
@@ -23,6 +24,8 @@ from tollgate_defaults import make_default_arguments, make_rollout_arguments, ta
 from tollgate_links import identify_run
 from tollgate_messages import describe_deployment, describe_not_deployed
 from tollgate_reasons import leave_reason, leave_reasons, read_reason, read_states
+from tollgate_rollouts import AwaitRollout
+from tollgate_targets import connect_target
 
 
 def give_reason(version: ModelVersion, approval: str) -> str:
@@ -90,6 +93,15 @@ def build_deploy_model(pipeline: Pipeline) -> DAG:
         chosen, identity = unpack(ModelVersion, version), identify_run(get_current_context())
         return pack(shift_traffic(load_settings(), pipeline, chosen, identity, give_reason(chosen, approval)))
 
+    @task
+    @leave_reasons
+    def begin_rollout(version: dict[str, Any], approval: str = "") -> dict[str, Any]:
+        from include.steps.hosted import begin_rollout
+
+        chosen, identity = unpack(ModelVersion, version), identify_run(get_current_context())
+        reason = give_reason(chosen, approval)
+        return pack(begin_rollout(load_settings(), pipeline, chosen, identity, reason, connect_target(pipeline)))
+
     @task(outlets=[endpoint])
     @leave_reasons
     def deploy_champion(version: dict[str, Any], approval: str = "") -> dict[str, Any]:
@@ -98,7 +110,9 @@ def build_deploy_model(pipeline: Pipeline) -> DAG:
         context = get_current_context()
         chosen = unpack(ModelVersion, version)
         reason = give_reason(chosen, approval)
-        deployment: Deployment = deploy_champion(load_settings(), pipeline, chosen, identify_run(context), reason)
+        deployment: Deployment = deploy_champion(
+            load_settings(), pipeline, chosen, identify_run(context), reason, connect_target(pipeline)
+        )
         context["outlet_events"][endpoint].extra = {"deployment": pack(deployment)}
         post_mail(describe_deployment(pipeline, deployment, context))
         return pack(deployment)
@@ -139,17 +153,30 @@ def build_deploy_model(pipeline: Pipeline) -> DAG:
         tried = try_in_sandbox(version)
         measured = measure_latency(version)
         tried >> measured
+
+        def roll_out(decision: Any = "") -> tuple[Any, Any]:
+            """First and last task of the rollout: our own on this machine, else one that the service runs."""
+            if pipeline.deployment.port_offset is not None:
+                only = shift_traffic(version, decision) if decision else shift_traffic(version)
+                return only, only
+            asked = begin_rollout.override(task_id="shift_traffic")(version, decision)
+            limit = limit_rollout(pipeline)
+            waited = AwaitRollout(task_id="await_rollout", pipeline=pipeline, asked="shift_traffic", limit=limit)
+            asked >> waited
+            return asked, waited
+
         if pipeline.deployment.approval is None:
-            shifted = shift_traffic(version)
+            first, last = roll_out()
             deployed = deploy_champion(version)
-            measured >> shifted >> deployed
+            measured >> first
+            last >> deployed
         else:
             asked = build_approval(pipeline, pipeline.deployment.approval)
             measured >> asked
             decision = apply_decision(version, asked.output)
-            shifted = shift_traffic(version, decision)
+            _, last = roll_out(decision)
             deployed = deploy_champion(version, decision)
-            shifted >> deployed
+            last >> deployed
         # A teardown runs whatever happened before it and does not decide the run's state. It has no setup: what is
         # cleared would have the setup run again as well.
         deployed >> close_deployment().as_teardown()

@@ -16,6 +16,7 @@ from include.settings import load_settings
 from tollgate_alerts import send_pending
 from tollgate_defaults import task
 from tollgate_runs import is_alive
+from tollgate_targets import connect_target
 
 
 @task
@@ -55,7 +56,7 @@ def reconcile() -> str:
     """Registry, pointer and endpoint of every pipeline name the same version."""
     from include.steps.reconcile import reconcile_endpoints
 
-    told = reconcile_endpoints(load_settings(), is_alive)
+    told = reconcile_endpoints(load_settings(), is_alive, connect_target)
     send_pending()
     return told
 

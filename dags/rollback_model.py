@@ -10,14 +10,17 @@ from typing import Any
 
 from airflow.sdk import DAG, Param, get_current_context
 
-from include.contracts import pack
+from include.contracts import pack, unpack
 from include.declaration import Pipeline
+from include.declaration.limits import limit_rollout
 from include.declaration.loader import load_pipelines
 from include.settings import load_settings
 from tollgate_alerts import mail_task_failure, send_pending
 from tollgate_assets import endpoint_asset
 from tollgate_defaults import make_default_arguments, task
 from tollgate_links import identify_run, name_person
+from tollgate_rollouts import AwaitRollout
+from tollgate_targets import connect_target
 
 
 def build_rollback_model(pipeline: Pipeline) -> DAG:
@@ -43,6 +46,45 @@ def build_rollback_model(pipeline: Pipeline) -> DAG:
         send_pending()
         return pack(rollback)
 
+    @task(priority_weight=1000, weight_rule="absolute")
+    def begin_rollback() -> dict[str, Any]:
+        from include.steps.hosted_rollback import begin_rollback
+        from include.steps.rollback import shorten_why
+
+        context = get_current_context()
+        identity, params = identify_run(context), context["params"]
+        progress = begin_rollback(
+            load_settings(),
+            pipeline,
+            by=f"{identity.dag_id}/{identity.run_id}",
+            who=name_person(context),
+            reason=shorten_why(params.get("reason")),
+            version=(params.get("version") or "").strip() or None,
+            connection=connect_target(pipeline),
+        )
+        return pack(progress)
+
+    @task(outlets=[endpoint], priority_weight=1000, weight_rule="absolute")
+    def finish_rollback(begun: dict[str, Any]) -> dict[str, Any]:
+        from include.deployment.target import Progress
+        from include.steps.hosted_rollback import finish_rollback
+        from include.steps.rollback import shorten_why
+
+        context = get_current_context()
+        identity = identify_run(context)
+        rollback = finish_rollback(
+            load_settings(),
+            pipeline,
+            unpack(Progress, begun),
+            by=f"{identity.dag_id}/{identity.run_id}",
+            who=name_person(context),
+            reason=shorten_why(context["params"].get("reason")),
+            connection=connect_target(pipeline),
+        )
+        context["outlet_events"][endpoint].extra = {"rollback": pack(rollback)}
+        send_pending()
+        return pack(rollback)
+
     with DAG(
         f"{pipeline.name}.rollback",
         schedule=None,
@@ -63,7 +105,14 @@ def build_rollback_model(pipeline: Pipeline) -> DAG:
         doc_md=__doc__,
         tags=[pipeline.name, "deploy"],
     ) as dag:
-        roll_back()
+        if pipeline.deployment.port_offset is not None:
+            roll_back()
+        else:
+            # A service takes its time: what waits for it holds no slot.
+            begun = begin_rollback.override(task_id="roll_back")()
+            limit = limit_rollout(pipeline)
+            waited = AwaitRollout(task_id="await_rollback", pipeline=pipeline, asked="roll_back", limit=limit)
+            begun >> waited >> finish_rollback(begun)
     return dag
 
 

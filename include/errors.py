@@ -145,6 +145,18 @@ class EndpointUnavailable(TransientError):
     """The endpoint did not answer, or did not take up a version in time; facts: ``url``, ``version``."""
 
 
+class TargetUnavailable(TransientError):
+    """A deployment target did not answer, or could not just now; facts: ``target``, ``call``, ``code``."""
+
+
+class TargetBusy(TransientError):
+    """A deployment target is in the middle of another change; facts: ``target``, ``endpoint``, ``state``."""
+
+
+class TargetRefused(TerminalError):
+    """A deployment target refused a request that it will refuse again; facts: ``target``, ``call``, ``code``."""
+
+
 class VersionLeft(TerminalError):
     """A version that was rolled back from was to be served again unasked; facts: ``pipeline``, ``version``."""
 

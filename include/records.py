@@ -3,7 +3,7 @@
 ``records/<pipeline>/<kind>/<key>.json``. Kinds in use: ``refresh`` (partition@fingerprint), ``training`` (window
 digest), ``stopped`` (as its training), ``features`` (gate report), ``blessing`` and ``fit`` (MLflow run id),
 ``latency``, ``not_deployed``, ``rollout``, ``deployment`` and ``mending`` (timestamped), ``left`` (version number),
-``disagreement`` (the present one), ``attempt`` (MLflow run id@rung), ``sla`` (mail id).
+``disagreement`` (the present one), ``kserve`` (version number), ``attempt`` (MLflow run id@rung), ``sla`` (mail id).
 """
 
 from __future__ import annotations

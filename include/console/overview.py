@@ -12,7 +12,7 @@ from include.console.order import find_disagreement, list_mendings
 from include.data.ledger import list_refused
 from include.declaration import Pipeline
 from include.declaration.loader import load_pipelines
-from include.deployment.local.status import read_status
+from include.deployment.door import read_status
 from include.errors import TollgateError
 from include.links import link_mlflow_run, link_mlflow_version, link_report, link_run
 from include.mail.outbox import count_pending

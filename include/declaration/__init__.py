@@ -12,6 +12,7 @@ from include.declaration.delivery import (
     Rollout,
     TrafficRouting,
 )
+from include.declaration.kserve import KServeTarget, Resources
 from include.declaration.ladder import Ladder, Rung
 from include.declaration.models import (
     BlessingRules,
@@ -30,12 +31,15 @@ from include.declaration.models import (
     Threshold,
     Training,
 )
+from include.declaration.sagemaker import Alarms, Autoscaling, SageMakerTarget, Serverless
 from include.declaration.search import Choices, FloatRange, IntRange, Search
 from include.declaration.sla import LatencyWatch, Notifier, Sla
 
 __all__ = [
+    "Alarms",
     "Approval",
     "AutoRollback",
+    "Autoscaling",
     "BlessingRules",
     "Calibration",
     "Candidate",
@@ -47,6 +51,7 @@ __all__ = [
     "Deployment",
     "FloatRange",
     "IntRange",
+    "KServeTarget",
     "Label",
     "Ladder",
     "LatencyGate",
@@ -60,9 +65,12 @@ __all__ = [
     "Reference",
     "Request",
     "RequestColumn",
+    "Resources",
     "Rollout",
     "Rung",
+    "SageMakerTarget",
     "Search",
+    "Serverless",
     "Sla",
     "Slice",
     "Threshold",

@@ -6,11 +6,13 @@ Settings that SageMaker has too carry SageMaker's names.
 from __future__ import annotations
 
 from math import inf
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat, model_validator
 
+from include.declaration.kserve import KServeTarget
 from include.declaration.parts import DurationText, Name, Part
+from include.declaration.sagemaker import SageMakerTarget
 
 
 class LocalTarget(Part):
@@ -155,10 +157,14 @@ class Approval(Part):
     approvers: tuple[str, ...] = ()
 
 
+# Whatever may serve a model; told apart by ``kind``.
+AnyTarget = Annotated[LocalTarget | SageMakerTarget | KServeTarget, Field(discriminator="kind")]
+
+
 class Deployment(Part):
     """Where and how a blessed model reaches customers."""
 
-    target: LocalTarget = LocalTarget()
+    target: AnyTarget = LocalTarget()
     approval: Approval | None = None
     sandbox_rows: int = Field(50, ge=1)
     sandbox_seconds: float = Field(60.0, gt=0)
@@ -167,6 +173,11 @@ class Deployment(Part):
     rollout: Rollout = Rollout()
     prediction_rules: tuple[PredictionRule, ...] = ()
     data_capture: DataCapture = DataCapture()
+
+    @property
+    def port_offset(self) -> int | None:
+        """Where the endpoint listens beyond TOLLGATE_ENDPOINT_PORT; None where a service serves, not this machine."""
+        return self.target.port_offset if isinstance(self.target, LocalTarget) else None
 
     @model_validator(mode="after")
     def _check_rules(self) -> Deployment:
@@ -177,4 +188,15 @@ class Deployment(Part):
         highest = min((rule.maximum for rule in self.prediction_rules if rule.maximum is not None), default=inf)
         if lowest > highest:
             raise ValueError("no prediction could keep all of the prediction rules")
+        return self
+
+    @model_validator(mode="after")
+    def _check_rollout(self) -> Deployment:
+        if isinstance(self.target, SageMakerTarget):
+            routing = self.rollout.traffic_routing_configuration
+            size = routing.linear_step_size if routing.type == "LINEAR" else routing.canary_size
+            seconds = self.rollout.maximum_execution_timeout_in_seconds
+            problem = self.target.find_obstacle(routing.type, size.value, seconds)
+            if problem:
+                raise ValueError(problem)
         return self

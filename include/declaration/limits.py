@@ -13,7 +13,7 @@ RETRIES = 3
 TASK_LIMIT = timedelta(minutes=15)
 # Tasks that may take as long as the declaration says a training may.
 _TRAINING = ("prepare_training_set", "fit_candidate")
-_ROLLOUT = "shift_traffic"
+_ROLLOUT = ("shift_traffic", "await_rollout", "await_rollback")
 
 
 def limit_training(pipeline: Pipeline) -> timedelta:
@@ -33,4 +33,4 @@ def limit_task(pipeline: Pipeline, task: str) -> timedelta:
     """When a try of ``task`` is stopped."""
     if task in _TRAINING:
         return limit_training(pipeline)
-    return limit_rollout(pipeline) if task == _ROLLOUT else TASK_LIMIT
+    return limit_rollout(pipeline) if task in _ROLLOUT else TASK_LIMIT

@@ -122,8 +122,8 @@ def load_pipelines(settings: Settings) -> LoadedPipelines:
         except DeclarationError as error:
             errors[folder.name] = error
             continue
-        offset = pipeline.deployment.target.port_offset
-        if offset in ports:
+        offset = pipeline.deployment.port_offset
+        if offset is not None and offset in ports:
             errors[folder.name] = DeclarationError(
                 f"Pipelines {ports[offset]!r} and {folder.name!r} both ask for the endpoint port offset {offset}.",
                 next_step=f"Give {folder.name} a deployment.target.port_offset of its own.",
@@ -132,7 +132,8 @@ def load_pipelines(settings: Settings) -> LoadedPipelines:
                 source=str(folder / "pipeline.py"),
             )
             continue
-        ports[offset] = pipeline.name
+        if offset is not None:
+            ports[offset] = pipeline.name
         pipelines[pipeline.name] = pipeline
     return LoadedPipelines(pipelines, errors)
 

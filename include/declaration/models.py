@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from include.declaration.delivery import Deployment
+from include.declaration.kserve import KServeTarget
 from include.declaration.ladder import Ladder
 from include.declaration.parts import FunctionName, Name, Part
 from include.declaration.search import Search, check_metric
@@ -247,6 +248,10 @@ class Pipeline(Part):
         for piece in self.blessing.slices:
             if piece.column not in self.request.columns:
                 raise ValueError(f"slice column {piece.column} is not a request column")
+        target = self.deployment.target
+        problem = target.find_name_obstacle(self.name) if isinstance(target, KServeTarget) else ""
+        if problem:
+            raise ValueError(problem)
         candidates = [candidate.name for candidate in self.training.candidates]
         if len(set(candidates)) != len(candidates):
             raise ValueError("two candidates have the same name")

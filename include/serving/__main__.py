@@ -89,6 +89,7 @@ def _serve(asked: argparse.Namespace) -> None:
     settings = load_settings()
     if asked.mode == "serve":
         asked.model_dir = asked.model_dir or Path(os.environ.get("SM_MODEL_DIR") or _CONTAINER_MODEL)
+        asked.model_version = asked.model_version or os.environ.get("TOLLGATE_MODEL_VERSION")
         asked.host = asked.host or "0.0.0.0"  # noqa: S104 (inside a container; the contract asks for it)
     if asked.uds is not None:
         listener = bind_file(asked.uds)
@@ -139,7 +140,15 @@ def _choose_port(settings: Settings, asked: argparse.Namespace) -> int:
     # Only now: a declaration that is broken at this moment must not keep a server with a given port from starting.
     from include.declaration.loader import get_pipeline
 
-    return settings.endpoint_port + get_pipeline(settings, asked.pipeline).deployment.target.port_offset
+    offset = get_pipeline(settings, asked.pipeline).deployment.port_offset
+    if offset is None:
+        raise SettingsError(
+            f"{asked.pipeline} declares another target than this machine, so it has no port here.",
+            next_step="Give a --port, or declare a LocalTarget.",
+            setting="TOLLGATE_ENDPOINT_PORT",
+            value="",
+        )
+    return settings.endpoint_port + offset
 
 
 def _read_container_port(text: str) -> int:

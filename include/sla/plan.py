@@ -162,9 +162,9 @@ def plan_pipeline(settings: Settings, pipeline: Any, now: float) -> PlannedPipel
     objectives = {"0.5": gate.p50_ms, "0.95": gate.p95_ms, "0.99": gate.p99_ms}
     asked = {quantile: bound for quantile, bound in objectives.items() if bound is not None}
     host = settings.endpoint_host if settings.endpoint_host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
-    port = settings.endpoint_port + pipeline.deployment.target.port_offset
+    offset = pipeline.deployment.port_offset
     latency = PlannedLatency(
-        address=f"http://{f'[{host}]' if ':' in host else host}:{port}/metrics",
+        address=f"http://{f'[{host}]' if ':' in host else host}:{settings.endpoint_port + (offset or 0)}/metrics",
         objectives=asked,
         every=parse_duration(sla.latency.every).total_seconds(),
         requests=sla.latency.requests,
@@ -181,7 +181,8 @@ def plan_pipeline(settings: Settings, pipeline: Any, now: float) -> PlannedPipel
         notifiers=tuple(PlannedNotifier(each.name, dict(each.arguments)) for each in sla.notifiers),
         freshness=sla.freshness or "",
         due=tuple(due),
-        latency=latency if asked else None,
+        # What a service serves is watched there: an alarm of the release holds ModelLatency against its bound.
+        latency=latency if asked and offset is not None else None,
     )
 
 

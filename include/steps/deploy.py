@@ -19,8 +19,9 @@ from include.links import link_mlflow_run
 from include.records import list_records, utc_now, write_record
 from include.settings import Settings
 from include.steps.champion import name_champion
+from include.steps.fetch import fetch_model, fetch_predictions
+from include.steps.hosted import finish_rollout
 from include.tracking.latency import log_latency
-from include.tracking.models import download_model, download_predictions
 from include.tracking.registry import get_challenger, get_champion, set_challenger
 
 
@@ -98,18 +99,6 @@ def note_overtaken(
             note_not_deployed(settings, pipeline, version, identity, reason)
 
 
-def fetch_model(settings: Settings, pipeline: Pipeline, version: ModelVersion) -> Path:
-    """The version's files, downloaded once."""
-    target = settings.work_root / pipeline.name / "models" / version.version
-    return download_model(settings, version.model_uri, target)
-
-
-def fetch_predictions(settings: Settings, pipeline: Pipeline, version: ModelVersion) -> str:
-    """The version's own holdout rows and scores, as logged with its run."""
-    target = settings.work_root / pipeline.name / "predictions" / version.version
-    return str(download_predictions(settings, version.run_id, target))
-
-
 def try_in_sandbox(settings: Settings, pipeline: Pipeline, version: ModelVersion) -> SandboxReport:
     """Load the version in the real serving program, off to the side, and ask it real rows. Raises SandboxFailed."""
     model_dir = fetch_model(settings, pipeline, version)
@@ -159,14 +148,22 @@ def shift_traffic(
 
 
 def deploy_champion(
-    settings: Settings, pipeline: Pipeline, version: ModelVersion, identity: RunIdentity, reason: str
+    settings: Settings,
+    pipeline: Pipeline,
+    version: ModelVersion,
+    identity: RunIdentity,
+    reason: str,
+    connection: object | None = None,
 ) -> Deployment:
     """Swap the endpoint to the version unless its rollout has, replay stored rows through it, then name it champion.
+    Where a service serves, it is live already: see ``finish_rollout``.
 
     Killed anywhere and run again, it ends in the same state. Raises EndpointUnavailable, with the endpoint back on
     what it served before, when the endpoint does not take the version up; VersionLeft and DeploymentStopped when
     somebody rolled back meanwhile.
     """
+    if pipeline.deployment.port_offset is None:
+        return finish_rollout(settings, pipeline, version, identity, reason, connection)
     model_dir = fetch_model(settings, pipeline, version)
     by = f"{identity.dag_id}/{identity.run_id}"
     deployment = deploy_version(settings, pipeline, version, model_dir, by=by, reason=reason)

@@ -7,6 +7,8 @@ alone. As long as all agree, MLflow is asked one short question.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from include.declaration.models import Pipeline
 from include.deployment.local.deploy import name_record, read_sound_pointer, verify_deployment
 from include.deployment.local.lock import hold_endpoint, is_rolling_back
@@ -18,12 +20,15 @@ from include.pointer import Pointer, locate_endpoint_folder, locate_model, read_
 from include.records import read_record
 from include.settings import Settings
 from include.steps.champion import name_champion
-from include.steps.deploy import fetch_model, fetch_predictions
+from include.steps.fetch import fetch_model, fetch_predictions
+from include.steps.hosted_order import compare_hosted
 from include.steps.housekeeping import IsAlive, tell_all
 from include.steps.mendings import note_agreement, note_disagreement, note_mending
 from include.steps.rollback import finish_begun, follow_rollback
 from include.tracking.quick import read_champion, read_standing
 from include.tracking.registry import get_version
+
+Connect = Callable[[Pipeline], object | None]
 
 # A worker that just swapped says so within a second.
 _FOLLOW_SECONDS = 5.0
@@ -31,16 +36,19 @@ _FOLLOW_SECONDS = 5.0
 _LOOKS_AT_SILENCE = 2
 
 
-def reconcile_endpoints(settings: Settings, is_alive: IsAlive) -> str:
+def reconcile_endpoints(settings: Settings, is_alive: IsAlive, connect: Connect = lambda _: None) -> str:
     """Make registry, pointer and endpoint of every pipeline agree; says what was mended, and what cannot be.
 
     Each mending is recorded and mailed; what takes a person is mailed once. Raises TrackingUnavailable when MLflow does
-    not answer, after what needs no registry was mended all the same.
+    not answer, after what needs no registry was mended all the same. ``connect`` gives what a pipeline's service is
+    reached with.
     """
     away: list[TrackingUnavailable] = []
 
     def reconcile(pipeline: Pipeline) -> str:
         try:
+            if pipeline.deployment.port_offset is None:
+                return compare_hosted(settings, pipeline, connect(pipeline))
             return reconcile_pipeline(settings, pipeline, is_alive)
         except TrackingUnavailable as error:
             away.append(error)

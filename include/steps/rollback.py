@@ -19,7 +19,8 @@ from include.mail.outbox import queue_mail
 from include.pointer import locate_endpoint_folder
 from include.settings import Settings
 from include.steps.champion import name_champion
-from include.steps.deploy import fetch_model, fetch_predictions
+from include.steps.fetch import fetch_model, fetch_predictions
+from include.steps.hosted_rollback import go_back_and_wait
 from include.tracking.quick import read_standing
 from include.tracking.registry import get_version
 from include.tracking.rollbacks import note_rollback
@@ -39,8 +40,11 @@ def go_back(
     the version is served all the same, and the result says what is made up for later. Raises NothingToGoBackTo,
     NotBlessed, VersionLeft and EndpointUnavailable.
     """
-    why = " ".join((reason or "").split())[:_LONGEST_REASON] or NO_REASON
-    request = Request(by, who, why, (version or "").strip() or None)
+    why = shorten_why(reason)
+    number = (version or "").strip() or None
+    if pipeline.deployment.port_offset is None:
+        return go_back_and_wait(settings, pipeline, by=by, who=who, reason=why, version=number)
+    request = Request(by, who, why, number)
 
     def is_blessed(number: str) -> bool:
         try:
@@ -51,6 +55,11 @@ def go_back(
     with hold_rollback(locate_endpoint_folder(settings, pipeline.name), _PATIENCE_SECONDS):
         switched = roll_back(settings, pipeline, request, is_blessed, lambda number: _fetch(settings, pipeline, number))
         return _tell_everybody(settings, pipeline, switched)
+
+
+def shorten_why(reason: str | None) -> str:
+    """A reason as it is kept: one line, not too long; something where nobody gave one."""
+    return " ".join((reason or "").split())[:_LONGEST_REASON] or NO_REASON
 
 
 def finish_begun(settings: Settings, pipeline: Pipeline) -> Rollback | None:

@@ -157,6 +157,36 @@ def get_version(settings: Settings, pipeline_name: str, version: str) -> ModelVe
         return _to_contract(get_entry(client, pipeline_name, version))
 
 
+def resolve_version(settings: Settings, pipeline_name: str, model_uri: str) -> str:
+    """The number of the pipeline's version that ``models:/<pipeline>/<number>`` or ``…@<alias>`` names.
+
+    Raises TrackingConflict for another model's, or when there is none.
+    """
+    named = model_uri.removeprefix("models:/")
+    name, _, number = named.rpartition("/")
+    alias = ""
+    if not name:
+        name, _, alias = named.partition("@")
+    if name != pipeline_name or not (alias or number):
+        raise TrackingConflict(
+            f"{model_uri!r} names no version of {pipeline_name}.",
+            next_step=f"Write models:/{pipeline_name}/<version> or models:/{pipeline_name}@challenger.",
+            pipeline=pipeline_name,
+            model_uri=model_uri,
+        )
+    if not alias:
+        return get_version(settings, pipeline_name, number).version
+    found = _find_alias(settings, pipeline_name, alias)
+    if found is None:
+        raise TrackingConflict(
+            f"{pipeline_name} has no {alias}.",
+            next_step="Name a version by its number.",
+            pipeline=pipeline_name,
+            model_uri=model_uri,
+        )
+    return found.version
+
+
 def list_versions(settings: Settings, pipeline_name: str) -> list[ModelVersion]:
     """Every registered version of the pipeline, oldest first; none when nothing was registered yet."""
     with open_client(settings) as client:

@@ -18,15 +18,18 @@ PLUGINS = {
     "starlette": "likewise",
     "msgspec": "writes a figure that is no number as null, where JSON of Python fails the whole page",
     "tollgate": "one another",
+    "include.cloud": "the patience of a client that is made of a connection",
     "include.console": "what the Tollgate page and the links of a task show",
     "include.contracts": "what crosses tasks",
     "include.data": "the sensor and the trigger ask what has arrived, and who takes it",
     "include.declaration": "a pipeline's owners, deadlines, approval and compute",
+    "include.deployment": "a trigger asks how far a service's rollout is",
     "include.describe": "numbers as a mail says them",
     "include.errors": "terminal or transient decides about a retry",
     "include.links": "the pages that mails and runs lead to",
     "include.mail": "what a mail is, and the outbox that loses none",
     "include.settings": "folders and addresses",
+    "include.steps": "an operator that waits for a rollout asks what came of it",
 }
 # Whatever is above include: it is used by them and has never heard of them.
 ABOVE = {"airflow", "bench", "config", "dags", "plugins", "tests", "tollgate"}

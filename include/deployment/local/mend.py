@@ -12,9 +12,9 @@ from include.declaration.models import Pipeline
 from include.deployment.local.deploy import read_sound_pointer, switch_and_record
 from include.deployment.local.lock import hold_endpoint
 from include.deployment.local.rollback import build_pointer_back
-from include.deployment.local.served import rebuild_pointer
 from include.deployment.local.store import keep_model
 from include.deployment.local.switch import ask_version, locate_endpoint, serves
+from include.deployment.served import rebuild_pointer
 from include.errors import EndpointUnavailable
 from include.pointer import (
     Pointer,

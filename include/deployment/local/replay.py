@@ -6,13 +6,15 @@ import io
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from include.contracts import PREDICTION_COLUMN
 from include.declaration.models import Pipeline
 from include.deployment.local.client import Endpoint, Reply, ask
-from include.errors import AnswersDiffer, EndpointUnavailable
+from include.deployment.target import Answer
+from include.errors import AnswersDiffer, EndpointUnavailable, TargetUnavailable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,6 +113,39 @@ def replay_rows(
                 version=version,
             )
         largest = max(largest, _compare(version, reply, scores))
+        requests += 1
+    return ReplayReport(version, len(stored.scores), requests, largest, time.monotonic() - started)
+
+
+def replay_predictions(
+    predict: Callable[[bytes, str], Answer], version: str, stored: StoredRows, seconds: float
+) -> ReplayReport:
+    """The same through whatever serves a version; an answer that names no version is taken for the right one.
+
+    Raises AnswersDiffer, and what ``predict`` raises; TransientError when not all were asked after ``seconds``.
+    """
+    started = time.monotonic()
+    largest = 0.0
+    requests = 0
+    if not stored.scores:
+        raise _differ(version, "there is no stored row to ask")
+    for content, content_type, scores in _list_bodies(stored, every_format=False):
+        if time.monotonic() > started + seconds:
+            raise TargetUnavailable(
+                f"Version {version} did not answer its stored rows within {seconds:g} s.",
+                next_step="It is tried again.",
+                target="",
+                call="predict",
+                code="slow",
+            )
+        answer = predict(content, content_type)
+        try:
+            body = json.loads(answer.body)
+        except ValueError:
+            body = None
+        if isinstance(body, dict):
+            body.setdefault("model_version", version)
+        largest = max(largest, _compare(version, Reply(answer.status, body), scores))
         requests += 1
     return ReplayReport(version, len(stored.scores), requests, largest, time.monotonic() - started)
 

@@ -19,8 +19,8 @@ from include.declaration.models import Pipeline
 from include.deployment.left import Left, allow_again, find_left, note_left, refuse_left
 from include.deployment.local.deploy import read_sound_pointer, switch_and_record
 from include.deployment.local.lock import hold_endpoint
-from include.deployment.local.served import list_served, rebuild_pointer
 from include.deployment.local.store import is_whole, keep_model
+from include.deployment.served import list_served, rebuild_pointer
 from include.errors import EndpointUnavailable, NotBlessed, NothingToGoBackTo
 from include.pointer import Pointer, list_pointers, locate_endpoint_folder, locate_model, read_pointer
 from include.records import list_records, sync_path, utc_now, write_file_atomically

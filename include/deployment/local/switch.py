@@ -10,7 +10,7 @@ from typing import Any
 from include.declaration.models import Pipeline
 from include.deployment.local.client import Endpoint, ask
 from include.deployment.local.lock import give_way
-from include.errors import EndpointUnavailable
+from include.errors import EndpointUnavailable, TerminalError
 from include.pointer import Pointer, Withdrawal, locate_model, remove_pointer, withdraw_pointer, write_pointer
 from include.records import utc_now
 from include.settings import Settings
@@ -19,9 +19,15 @@ _POLL_SECONDS = 0.05
 
 
 def locate_endpoint(settings: Settings, pipeline: Pipeline) -> Endpoint:
-    """Where the pipeline's endpoint listens."""
-    port = settings.endpoint_port + pipeline.deployment.target.port_offset
-    return Endpoint(settings.endpoint_host, port, settings.endpoint_token)
+    """Where the pipeline's endpoint listens. Raises TerminalError for one that is served elsewhere."""
+    offset = pipeline.deployment.port_offset
+    if offset is None:
+        raise TerminalError(
+            f"{pipeline.name} is served by {pipeline.deployment.target.kind}, not by an endpoint of this machine.",
+            next_step="Ask through include.deployment.door.",
+            pipeline=pipeline.name,
+        )
+    return Endpoint(settings.endpoint_host, settings.endpoint_port + offset, settings.endpoint_token)
 
 
 def ask_version(endpoint: Endpoint, seconds: float = 2.0) -> dict[str, Any]:

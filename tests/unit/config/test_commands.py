@@ -16,7 +16,7 @@ from config.story import Step
 from include.console.history import HistoryRow
 from include.data.landing import find_arrivals
 from include.declaration import Pipeline
-from include.deployment.local.status import EndpointStatus
+from include.deployment.status import EndpointStatus
 from include.errors import PartitionNameError, RefreshUnreadable
 from include.settings import Settings
 

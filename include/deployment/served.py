@@ -1,4 +1,4 @@
-"""What this endpoint served before, as the ledger tells it: enough to write a lost pointer anew, without any server."""
+"""What an endpoint served before, as the ledger tells it: enough to write a lost pointer anew, or to go back."""
 
 from __future__ import annotations
 

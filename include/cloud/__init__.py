@@ -1,0 +1,1 @@
+"""Below the stages: the only part that talks to AWS."""

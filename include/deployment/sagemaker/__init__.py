@@ -1,0 +1,1 @@
+"""A pipeline served by a real-time endpoint of SageMaker."""

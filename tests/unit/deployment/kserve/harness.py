@@ -1,0 +1,121 @@
+"""The KServe target for the tests that every kind of target passes: the double of a cluster, and before it an ingress
+that answers with the real model of the version that has the requests, from the files that were published."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from include.declaration import Deployment, KServeTarget, Rollout, TrafficRouting
+from include.deployment.door import open_target
+from include.deployment.recorded import record_live
+from include.deployment.target import DeploymentTarget, Progress, Release
+from include.errors import RolledBack
+from include.serving.model import load_model
+from include.serving.schema import RequestRefused
+from include.settings import Settings
+from tests.unit.deployment.kserve.cluster import Cluster, ClusterServer
+from tests.unit.deployment.targets import _Models
+from tests.unit.factory import make_pipeline
+
+_GRACE = 0.2
+
+
+class KServeHarness:
+    """See ``tests.unit.deployment.targets.Harness``."""
+
+    def __init__(self, settings: Settings, folder: Path, stack: contextlib.ExitStack) -> None:
+        from kubernetes.client import ApiClient, Configuration
+
+        self.settings = settings
+        self.cluster = Cluster()
+        self._claim = folder / "claim"
+        self._claim.mkdir()
+        configuration = Configuration(host=stack.enter_context(ClusterServer(self.cluster)))
+        configuration.retries = False
+        # By the name under which the shared tests look for what a target is connected with.
+        self.aws = ApiClient(configuration)
+        rollout = Rollout(
+            traffic_routing_configuration=TrafficRouting(wait_interval_in_seconds=0), termination_wait_in_seconds=0
+        )
+        target = KServeTarget(
+            namespace="models",
+            storage_prefix="pvc://models/v",
+            storage_folder=str(self._claim),
+            image="tollgate-serving",
+            ingress_url=stack.enter_context(self._serve_ingress()),
+        )
+        self.pipeline = make_pipeline(deployment=Deployment(target=target, rollout=rollout, swap_seconds=_GRACE))
+        self._models = _Models(self.pipeline, folder)
+
+    def open(self) -> DeploymentTarget:
+        return open_target(self.settings, self.pipeline, self.aws)
+
+    def make_release(self, number: str, *, bad: bool = False, by: str = "") -> Release:
+        return self._models.make_release(number, bad=bad, by=by)
+
+    def settle(self, *, failed: bool = False) -> None:
+        version = self.open().find_declared()
+        if version is None:
+            return
+        if failed:
+            self.cluster.broken[version] = "the container crashed"
+        for _ in range(40):
+            try:
+                if self.open().check(version).state == "live":
+                    return
+            except RolledBack:
+                return
+            time.sleep(_GRACE / 4 if failed else 0)
+        raise AssertionError("it does not settle")
+
+    def record(self, progress: Progress, left: str | None = None) -> None:
+        given = (self.settings, self.pipeline.name, "kserve", "url", progress, "2013-01", "a test", "because")
+        record_live(*given, left=left)
+
+    def list_made(self) -> list[str]:
+        return [one["metadata"]["labels"]["tollgate/release"] for one in self.cluster.revisions.values()]
+
+    def go_away(self) -> None:
+        self.cluster.before_answer = lambda _number, _method: 503
+
+    @contextlib.contextmanager
+    def _serve_ingress(self) -> Any:
+        harness = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                status, told = harness.answer(str(self.headers["content-type"]), body)
+                content = json.dumps(told).encode()
+                self.send_response(status)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *arguments: Any) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    def answer(self, content_type: str, body: bytes) -> tuple[int, dict[str, Any]]:
+        """What the model of the version with the most requests says."""
+        shares = self.cluster.shares()
+        version = max(shares, key=lambda number: shares[number])
+        model = load_model(self._claim / "v" / self.pipeline.name / version, version)
+        try:
+            return 200, {"predictions": list(model.answer(content_type, body)), "model_version": version}
+        except RequestRefused as error:
+            return 400, {"message": error.message}

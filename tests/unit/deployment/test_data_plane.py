@@ -1,0 +1,195 @@
+"""What customers get while versions change: the same tests for every target that can be run here."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from include.declaration import Pipeline
+from include.deployment.local.replay import read_stored_rows, replay_predictions
+from include.deployment.target import DeploymentTarget
+from include.errors import RolledBack, TargetUnavailable, TollgateError
+from include.settings import Settings
+from tests.emulator.running import REGION, RunningEmulator
+from tests.unit.cloud.faulty_wire import FAULTS, FaultyWire
+from tests.unit.deployment.emulated import BUCKET, LATE, LATE_IMAGE, Emulated, declare_emulated
+from tests.unit.deployment.steps import StartEndpoint
+from tests.unit.deployment.targets import LocalHarness
+from tests.unit.served_models import make_requests, wait_for
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEmulator]:
+    running = RunningEmulator(tmp_path_factory.mktemp("emulator"), images=[LATE_IMAGE]).start()
+    running.make_client("s3").create_bucket(Bucket=BUCKET)
+    yield running
+    running.stop()
+
+
+class Customers:
+    """Ask a target all the time, from beginning to end of the block."""
+
+    def __init__(self, open_target: Callable[[], DeploymentTarget], pipeline: Pipeline) -> None:
+        self.answers: list[tuple[int, str | None]] = []
+        self._open, self._body = open_target, make_body(pipeline, 1)
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(2)]
+
+    def _ask(self) -> None:
+        target = self._open()
+        while not self._stop.is_set():
+            try:
+                answer = target.predict(self._body, "application/json")
+                version = json.loads(answer.body).get("model_version") if answer.status == 200 else None
+                self.answers.append((answer.status, version))
+            except TollgateError as error:
+                self.answers.append((0, error.message))
+            time.sleep(0.01)
+
+    def __enter__(self) -> Customers:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def make_body(pipeline: Pipeline, rows: int) -> bytes:
+    frame = make_requests(pipeline, rows).astype(object)
+    return json.dumps({"dataframe_records": frame.where(frame.notna(), None).to_dict("records")}).encode()
+
+
+class LocalServed(LocalHarness):
+    """The local endpoint with what these tests ask of a target."""
+
+    def go_live(self, number: str) -> None:
+        self.open().deploy(self.make_release(number))
+        assert self.open().check(number).state == "live"
+
+    @property
+    def models(self) -> Any:
+        return self._models
+
+
+@pytest.fixture(params=["local", "sagemaker"])
+def target(
+    request: Any, settings: Settings, tmp_path: Path, emulator: RunningEmulator, start_endpoint: StartEndpoint
+) -> Any:
+    if request.param == "local":
+        return LocalServed(settings, tmp_path, start_endpoint)
+    name = request.node.originalname.removeprefix("test_")[:30].rstrip("_")
+    return Emulated(settings, declare_emulated(name), tmp_path, emulator)
+
+
+def test_stored_rows_get_the_answers_that_they_had(target: Any) -> None:
+    release = target.models.make_release("1", bad=False, by="")
+    target.go_live("1")
+    stored = read_stored_rows(target.pipeline, release.holdout_predictions, 500)
+    report = replay_predictions(target.open().predict, "1", stored, 60)
+    assert report.rows == 120 and report.max_difference <= 1e-9
+
+
+def test_a_swap_costs_no_customer_an_answer_and_both_versions_answer_in_between(target: Any) -> None:
+    target.go_live("1")
+    with Customers(target.open, target.pipeline) as customers:
+        target.go_live("2")
+        time.sleep(0.5)
+    assert {status for status, _ in customers.answers} == {200}
+    seen = [version for _, version in customers.answers]
+    assert set(seen) == {"1", "2"} and seen[-1] == "2"
+    first = seen.index("2")
+    assert "1" in seen[first:], "the canary got a share only"
+
+
+def test_a_failing_canary_is_taken_back_by_its_alarm_and_cost_no_more_than_its_share(
+    settings: Settings, tmp_path: Path, emulator: RunningEmulator
+) -> None:
+    """S10 and S18 at SageMaker: the service says InService again, and nobody takes that for success."""
+    served = Emulated(settings, declare_emulated("late", image=LATE), tmp_path, emulator)
+    served.go_live("1")
+    with Customers(served.open, served.pipeline) as customers:
+        served.open().deploy(served.models.make_release("2", bad=False, by=""))
+        with pytest.raises(RolledBack, match="-5xx") as caught:
+            served.wait("2")
+    assert caught.value.champion == "1" and served.open().status().served_version == "1"
+    failed = [status for status, _ in customers.answers if status != 200]
+    assert failed and set(failed) == {500}
+    assert len(failed) <= 0.6 * len(customers.answers)
+    assert customers.answers[-1] == (200, "1")
+
+
+def test_going_back_costs_no_customer_an_answer(target: Any) -> None:
+    target.go_live("1")
+    target.go_live("2")
+    with Customers(target.open, target.pipeline) as customers:
+        progress = target.open().roll_back(None, "parcels.rollback/run", "somebody asked")
+        if isinstance(target, Emulated):
+            target.wait(progress.version)
+        time.sleep(0.3)
+    assert {status for status, _ in customers.answers} == {200}
+    assert customers.answers[-1][1] == "1"
+
+
+def test_what_was_asked_is_captured(settings: Settings, tmp_path: Path, emulator: RunningEmulator) -> None:
+    served = Emulated(settings, declare_emulated("captured"), tmp_path, emulator)
+    served.go_live("1")
+    bodies = [make_body(served.pipeline, rows) for rows in (1, 2, 3)]
+    for body in bodies:
+        assert served.open().predict(body, "application/json").status == 200
+    wait_for(lambda: len(served.read_captured()) == 3)
+    assert sorted(len(each["dataframe_records"]) for each in served.read_captured()) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("fault", list(FAULTS))
+def test_faults_on_the_wire_at_every_call_end_right_and_make_nothing_twice(
+    fault: str,
+    settings: Settings,
+    tmp_path: Path,
+    emulator: RunningEmulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in emulator.build_environment().items():
+        monkeypatch.setenv(name, value)
+    # One pipeline throughout: its endpoint is made by the first, and shifted by every one after it.
+    served = Emulated(settings, declare_emulated(f"w{fault.replace('_', '')}"), tmp_path, emulator)
+    served.go_live("1")
+    place, number = 0, 1
+    while True:
+        place += 1
+        number += 1
+        wire = FaultyWire(REGION, fault, place)
+        served.clients = wire
+        release = served.models.make_release(str(number), bad=False, by=f"parcels.deploy_model/run-{number}")
+        for _ in range(4):
+            try:
+                served.open().deploy(release)
+                progress = served.wait(str(number))
+            except TargetUnavailable:
+                continue
+            break
+        else:
+            pytest.fail(f"{fault} at request {place} was never overcome")
+        served.clients = emulator.make_client
+        served.record(progress)
+        client = emulator.make_client("sagemaker")
+        group = progress.place.rpartition("-v")[0]
+        for listed, name, key in (
+            (client.list_models(NameContains=f"{group}-v{number}-")["Models"], "models", "ModelName"),
+            (client.list_endpoint_configs(NameContains=f"{group}-v{number}-")["EndpointConfigs"], "configs", ""),
+        ):
+            assert len(listed) == 1, (fault, place, name, key)
+        if not wire.met:
+            break
+        place += 1  # every second request, so that this ends in minutes
+    assert place > 10
