@@ -154,7 +154,15 @@ class Hosting:
 
     def _start(self, region: Region, endpoint: Endpoint, step: str, *arguments: Any) -> None:
         work = getattr(Deployment(self._services, region, endpoint), step)
-        threading.Thread(target=work, args=arguments, name=f"{step}-{endpoint.name}", daemon=True).start()
+
+        def run() -> None:
+            try:
+                work(*arguments)
+            except Exception as error:  # a mistake of the emulator's own must not look like a long wait
+                endpoint.set_status("Failed", f"The emulator failed: {error!r}")
+                raise
+
+        threading.Thread(target=run, name=f"{step}-{endpoint.name}", daemon=True).start()
 
 
 def _find_config(region: Region, name: str) -> dict[str, Any]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from moto.core.exceptions import ServiceException
 from moto.logs.models import LogsBackend, logs_backends
 
 from config.sagemaker_emulator.clock import Clock
@@ -51,14 +49,15 @@ class LogShipper:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._followed: dict[Path, _Followed] = {}
+        self._lock = threading.Lock()
 
     def follow(self, path: Path, account: str, region: str, group: str, stream: str) -> None:
         """Make the stream and put there what is written to ``path`` from now on."""
         backend = logs_backends[account][region]
-        with suppress(ServiceException):  # another container was there first
-            backend.create_log_group(group, {})
-        with suppress(ServiceException):
-            backend.create_log_stream(group, stream)
+        with self._lock:
+            if group not in backend.groups:
+                backend.create_log_group(group, {})
+            backend.ensure_log_stream(group, stream)
         self._followed[path] = _Followed(path, backend, group, stream)
 
     def finish(self, path: Path) -> None:
