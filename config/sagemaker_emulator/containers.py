@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import shutil
 import socket
 import tarfile
 import time
@@ -70,20 +71,23 @@ def find_free_port() -> int:
 class Container:
     """A container of one variant. It is started again when it ends by itself, as SageMaker does."""
 
-    def __init__(self, services: Services, region: Region, endpoint: str, variant: str, spec: ContainerSpec) -> None:
+    def __init__(
+        self,
+        services: Services,
+        region: Region,
+        endpoint: str,
+        variant: str,
+        spec: ContainerSpec,
+        log_group: str | None = None,
+    ) -> None:
         self._services = services
+        self.log_group = log_group or f"/aws/sagemaker/Endpoints/{endpoint}"
         self._region = region
         self.name = f"{variant}/i-{uuid.uuid4().hex[:17]}"
-        self._endpoint = endpoint
         self._spec = spec
         self.port = 0
         self._folder = services.settings.home / "containers" / endpoint / self.name
         self._program: Program | None = None
-
-    @property
-    def log_group(self) -> str:
-        """Where its output goes in CloudWatch Logs."""
-        return f"/aws/sagemaker/Endpoints/{self._endpoint}"
 
     @property
     def pid(self) -> int | None:
@@ -167,11 +171,8 @@ class Container:
             connection.close()
 
     def stop(self) -> None:
-        """End it and ship the last of its log."""
+        """End it, ship the last of its log and clear its folder away."""
         if self._program is not None:
             self._program.stop()
             self._services.logs.finish(self._program.log)
-
-    def read_tail(self) -> list[str]:
-        """The last lines it wrote."""
-        return [] if self._program is None else self._program.read_tail()
+        shutil.rmtree(self._folder, ignore_errors=True)

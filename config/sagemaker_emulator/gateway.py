@@ -14,11 +14,14 @@ from config.sagemaker_emulator.alarms import AlarmEvaluator
 from config.sagemaker_emulator.hosting import Hosting
 from config.sagemaker_emulator.invocations import invoke
 from config.sagemaker_emulator.models import Models
+from config.sagemaker_emulator.processing import Processing
 from config.sagemaker_emulator.refusals import Refusal
 from config.sagemaker_emulator.regions import Region, Regions
 from config.sagemaker_emulator.services import Services
 from config.sagemaker_emulator.shapes import check_request
 from config.sagemaker_emulator.tagging import Tagging
+from config.sagemaker_emulator.training import Training
+from config.sagemaker_emulator.transforms import Transforms
 from config.sagemaker_emulator.wire import Environ, answer, answer_refusal, ask_below, read_body, read_caller
 
 _TARGET = "SageMaker."
@@ -37,6 +40,8 @@ class Gateway:
         self._tagging = Tagging()
         self._models = Models()
         self._actions = {**Hosting(services).actions, **self._models.actions}
+        for kind in (Training, Processing, Transforms):
+            self._actions |= kind(services).actions
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request."""

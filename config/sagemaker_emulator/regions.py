@@ -13,6 +13,7 @@ from config.sagemaker_emulator.wire import Caller
 
 if TYPE_CHECKING:
     from config.sagemaker_emulator.endpoints import Endpoint
+    from config.sagemaker_emulator.jobs import Job
 
 Tags = list[dict[str, str]]
 
@@ -25,6 +26,7 @@ class Region:
     name: str
     configs: dict[str, dict[str, Any]] = field(default_factory=dict)
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
+    jobs: dict[str, dict[str, Job]] = field(default_factory=dict)
     tags: dict[str, Tags] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 

@@ -122,9 +122,7 @@ def test_linear_shifting_goes_step_by_step(toys: Toys) -> None:
         "WaitIntervalInSeconds": 60,
     }
     with toys.load("linear") as answers:
-        toys.sagemaker.update_endpoint(
-            EndpointName="linear", EndpointConfigName="after", DeploymentConfig=deployment
-        )
+        toys.sagemaker.update_endpoint(EndpointName="linear", EndpointConfigName="after", DeploymentConfig=deployment)
         wait_until(lambda: "after" in answers)
         described = toys.wait("linear")
     assert described["EndpointConfigName"] == "after"
