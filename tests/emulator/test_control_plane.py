@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 def test_names_are_used_once(toys: Toys) -> None:
     toys.make("twice")
-    with pytest.raises(ClientError, match='ValidationException.*Cannot create already existing model "arn:aws:sage'):
+    with pytest.raises(ClientError, match=r'ValidationException.*Cannot create already existing model "arn:aws:sage'):
         toys.make_model("twice")
     with pytest.raises(ClientError, match="Cannot create already existing endpoint configuration"):
         toys.make_config("twice")
