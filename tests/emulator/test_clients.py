@@ -1,5 +1,6 @@
-"""Clients that know SageMaker and not Tollgate: MLflow's deployment client and Airflow's stock operators; and Tollgate's
-own server image behind an endpoint."""
+"""Clients that know SageMaker and not Tollgate: MLflow's deployment client and Airflow's stock operators.
+
+And Tollgate's own server image behind an endpoint."""
 
 from __future__ import annotations
 

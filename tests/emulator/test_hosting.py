@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from botocore.exceptions import ClientError
@@ -180,6 +181,30 @@ def test_errors_of_a_container_are_model_errors(toys: Toys) -> None:
     with pytest.raises(ClientError) as caught:
         toys.invoke("ghost")
     assert caught.value.response["Error"]["Code"] == "ValidationError"
+
+
+def test_cloudwatch_counts_every_invocation_once(toys: Toys) -> None:
+    toys.make("counted")
+    toys.make_endpoint("counted", "counted")
+    for _ in range(7):
+        toys.invoke("counted")
+
+    def read(more: list[dict[str, str]]) -> float:
+        dimensions = [{"Name": "EndpointName", "Value": "counted"}, {"Name": "VariantName", "Value": VARIANT}, *more]
+        found = toys.cloudwatch.get_metric_statistics(
+            Namespace="AWS/SageMaker",
+            MetricName="Invocations",
+            Dimensions=dimensions,
+            StartTime=time.time() - 3600,
+            EndTime=time.time() + 60,
+            Period=3600,
+            Statistics=["Sum"],
+        )["Datapoints"]
+        return sum(point["Sum"] for point in found)
+
+    assert wait_until(lambda: read([]) == 7)
+    assert read([{"Name": "EndpointConfigName", "Value": "counted"}]) == 7
+    assert read([{"Name": "EndpointConfigName", "Value": "another"}]) == 0
 
 
 def test_a_container_that_ends_in_service_is_started_again(toys: Toys) -> None:

@@ -1,4 +1,4 @@
-"""Nothing outlives the emulator."""
+"""Nothing outlives the emulator, and no update its time: tests with an emulator of their own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.emulator.running import RunningEmulator
-from tests.emulator.toys import TOY_IMAGES, Toys, wait_until
+from tests.emulator.toys import TOY_IMAGES, Toys, build_canary, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -25,3 +25,21 @@ def test_no_process_is_left_after_the_emulator_was_killed(tmp_path: Path) -> Non
     finally:
         emulator.kill()
     assert wait_until(lambda: emulator.list_left() == [])
+
+
+def test_an_update_that_takes_longer_than_its_maximum_is_rolled_back(tmp_path: Path) -> None:
+    emulator = RunningEmulator(tmp_path, images=TOY_IMAGES, scale=0.002).start()
+    try:
+        toys = Toys(emulator)
+        toys.make("old")
+        toys.make("new")
+        toys.make_endpoint("slow", "old")
+        deployment = build_canary(wait=3600)
+        deployment["BlueGreenUpdatePolicy"]["MaximumExecutionTimeoutInSeconds"] = 600
+        toys.sagemaker.update_endpoint(EndpointName="slow", EndpointConfigName="new", DeploymentConfig=deployment)
+        described = toys.wait("slow")
+    finally:
+        emulator.stop()
+    assert described["EndpointConfigName"] == "old"
+    assert "maximum execution timeout" in described["FailureReason"]
+    assert emulator.list_left() == []
