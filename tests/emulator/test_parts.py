@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from moto.cloudwatch.models import MetricDatum
 
-from config.sagemaker_emulator.alarms import compute_statistic, decide_state
+from config.sagemaker_emulator.alarms import decide_state
 from config.sagemaker_emulator.clock import read_now
 from config.sagemaker_emulator.formulas import compute_formula
+from config.sagemaker_emulator.metric_statistics import compute_statistic
 from config.sagemaker_emulator.metrics import ValuesDatum
 from config.sagemaker_emulator.refusals import Refusal
 from config.sagemaker_emulator.settings import load_emulator_settings
