@@ -222,6 +222,23 @@ def test_a_container_that_ends_in_service_is_started_again(toys: Toys) -> None:
     assert wait_until(answers)
 
 
+def test_a_shadow_variant_gets_copies_and_troubles_nobody(toys: Toys) -> None:
+    toys.make_model("seen")
+    toys.make_model("hidden", "mortal")
+    variants = [
+        {"VariantName": name, "ModelName": name, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
+        for name in ("seen", "hidden")
+    ]
+    toys.make_config("mirrored", variants=variants[:1], ShadowProductionVariants=variants[1:])
+    toys.make_endpoint("mirrored", "mirrored")
+    assert toys.invoke("mirrored", b"die") == "seen"
+
+    def count_starts() -> int:
+        return _read_log(toys, "/aws/sagemaker/Endpoints/mirrored").count("toy container, mortal")
+
+    assert wait_until(lambda: count_starts() == 2)
+
+
 def test_captured_requests_and_answers_reach_s3(toys: Toys) -> None:
     toys.make_model("captured")
     capture = {

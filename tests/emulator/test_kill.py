@@ -13,7 +13,8 @@ pytestmark = pytest.mark.slow
 
 
 def test_no_process_is_left_after_the_emulator_was_killed(tmp_path: Path) -> None:
-    emulator = RunningEmulator(tmp_path, images=TOY_IMAGES, TOLLGATE_EMULATOR_GRACE="1").start()
+    env = {"TOLLGATE_EMULATOR_GRACE": "1", "TOLLGATE_EMULATOR_PROCESSES": "2"}
+    emulator = RunningEmulator(tmp_path, images=TOY_IMAGES, **env).start()
     try:
         toys = Toys(emulator)
         toys.make("one")
@@ -21,7 +22,8 @@ def test_no_process_is_left_after_the_emulator_was_killed(tmp_path: Path) -> Non
         toys.make("two", "stubborn")
         toys.make_endpoint("one", "one")
         toys.make_endpoint("two", "two")
-        assert len(emulator.list_left()) == 4
+        # Two endpoints of two instances, each a program and its guard.
+        assert len(emulator.list_left()) == 8
     finally:
         emulator.kill()
     assert wait_until(lambda: emulator.list_left() == [])
