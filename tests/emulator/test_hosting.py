@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -83,6 +84,46 @@ def test_an_alarm_may_look_at_the_new_fleet_alone(toys: Toys) -> None:
             EndpointName="scoped", EndpointConfigName="healed", DeploymentConfig=build_canary("scoped-5xx")
         )
         assert toys.wait("scoped")["EndpointConfigName"] == "healed"
+
+
+def test_an_alarm_may_be_a_rate_with_enough_traffic_or_a_percentile(toys: Toys) -> None:
+    toys.make("flaky", "failing")
+    toys.make_endpoint("rated", "flaky")
+    dimensions = [{"Name": "EndpointName", "Value": "rated"}, {"Name": "VariantName", "Value": VARIANT}]
+
+    def measure(name: str, metric: str) -> dict[str, Any]:
+        stat = {"Namespace": "AWS/SageMaker", "MetricName": metric, "Dimensions": dimensions}
+        return {"Id": name, "MetricStat": {"Metric": stat, "Period": 60, "Stat": "Sum"}, "ReturnData": False}
+
+    for name, least in (("busy-rate", 5), ("idle-rate", 1_000_000)):
+        rate = {"Id": "rate", "Expression": f"IF(calls >= {least}, errors / calls, 0)", "ReturnData": True}
+        toys.cloudwatch.put_metric_alarm(
+            AlarmName=name,
+            Metrics=[measure("calls", "Invocations"), measure("errors", "Invocation5XXErrors"), rate],
+            EvaluationPeriods=1,
+            Threshold=0.2,
+            ComparisonOperator="GreaterThanThreshold",
+            TreatMissingData="notBreaching",
+        )
+    for name, threshold in (("slow-99", 1.0), ("slow-90", 60e6)):
+        alarm = {"AlarmName": name, "MetricName": "ModelLatency", "Dimensions": dimensions, "Threshold": threshold}
+        toys.cloudwatch.put_metric_alarm(
+            **alarm,
+            Namespace="AWS/SageMaker",
+            ExtendedStatistic="p" + name[-2:],
+            Period=60,
+            EvaluationPeriods=2,
+            DatapointsToAlarm=1,
+            ComparisonOperator="GreaterThanThreshold",
+        )
+
+    def read_states() -> list[str]:
+        return [toys.read_alarm(name)["StateValue"] for name in ("busy-rate", "idle-rate", "slow-99", "slow-90")]
+
+    assert set(read_states()) == {"INSUFFICIENT_DATA"}
+    with toys.load("rated"):
+        wait_until(lambda: read_states() == ["ALARM", "OK", "ALARM", "OK"])
+    wait_until(lambda: read_states() == ["OK", "OK", "INSUFFICIENT_DATA", "INSUFFICIENT_DATA"])
 
 
 def test_a_container_that_does_not_start_leaves_the_old_one_answering(toys: Toys) -> None:
