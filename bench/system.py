@@ -23,6 +23,7 @@ from config.run import wait_for_dags
 from include.data.names import landing_folder
 from include.declaration import Pipeline
 from include.declaration.loader import load_pipelines
+from include.errors import TransientError
 from include.settings import PROJECT_ROOT
 
 BY_AIRFLOW, BY_PYTHON = "by_airflow", "by_python"
@@ -97,6 +98,16 @@ class RunningSystem:
                 check()
                 time.sleep(_LOOK_SECONDS)
         raise SystemExit(f"{partition} of {pipeline} was not served within {_LONGEST_SECONDS:.0f} s")
+
+    def pause(self, dag_id: str) -> None:
+        """Keep a DAG from starting runs. Airflow on SQLite now and then refuses a write that meets another."""
+        for _ in range(20):
+            try:
+                self.api.call("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
+                return
+            except TransientError:
+                time.sleep(0.5)
+        raise SystemExit(f"Airflow does not pause {dag_id}.")
 
     def wait_until_idle(self) -> None:
         """What goes on after the serving (replay, records, closing of runs) must not disturb what comes next."""

@@ -32,6 +32,11 @@ SHARED: Final[dict[str, str]] = {
     # On a busy machine the API server may wait for its database longer than the usual 5 s. A task whose start is not
     # answered in time is killed, and that counts as a try.
     "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
+    # A task's supervisor sleeps between two heartbeats, and often through the end of its process: the worker was free
+    # again 5 s late, and with a few such the next task waited 3 s. Now a second, and as long as before until it gives
+    # up.
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+    "AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS": "15",
     "PYTHONUNBUFFERED": "1",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "GIT_PYTHON_REFRESH": "quiet",

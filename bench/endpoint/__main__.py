@@ -14,7 +14,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bench.endpoint.bodies import break_body, write_bodies
-from bench.endpoint.figures import FINISHED, MLFLOW, NO_COMPILER, NULL, OURS, PEERS, PIPELINE, STOCK, make_all
+from bench.endpoint.figures import (
+    FINISHED,
+    MLFLOW,
+    NO_COMPILER,
+    NO_COMPILER_2,
+    NULL,
+    OURS,
+    PEERS,
+    PIPELINE,
+    STOCK,
+    UNCOMPILED,
+    make_all,
+)
 from bench.endpoint.measure import Case, Seen, take_turns
 from bench.endpoint.model import agree, package_model, take_features, train_model
 from bench.endpoint.plans import (
@@ -40,11 +52,12 @@ def _plan_ours(name: str, model: Path, finished: Path, folder: Path) -> list[Pla
     uncompiled = shutil.copytree(model, folder / "uncompiled")
     (uncompiled / FILE_NAME).unlink()
     plans = []
-    kinds = {**dict.fromkeys((*OURS, NO_COMPILER), model), FINISHED: finished, PIPELINE: uncompiled}
+    kinds = {**dict.fromkeys((*OURS, *UNCOMPILED), model), FINISHED: finished, PIPELINE: uncompiled}
     for kind, served in kinds.items():
         deploy(folder / kind, name, {"1": served})
-        env = WITHOUT_COMPILER if kind == NO_COMPILER else {}
-        plans.append(plan_tollgate(kind, name, folder / kind, workers=1 + (kind == OURS[1]), **env))
+        env = WITHOUT_COMPILER if kind in UNCOMPILED else {}
+        workers = 2 if kind in (OURS[1], NO_COMPILER_2) else 1
+        plans.append(plan_tollgate(kind, name, folder / kind, workers=workers, **env))
     return plans
 
 
@@ -62,10 +75,9 @@ def _plan_peers(model: Path, folder: Path) -> list[Plan]:
 
 def list_cases(seconds: int, rounds: int) -> list[Case]:
     """What is asked of whom."""
-    ours = (*OURS, NO_COMPILER)
     return [
-        Case(1, 8, seconds, rounds, (*ours, FINISHED, NULL, *MLFLOW, *PEERS, STOCK)),
-        Case(100, 8, seconds, rounds, (*ours, *MLFLOW, *PEERS, STOCK)),
+        Case(1, 8, seconds, rounds, (*OURS, NO_COMPILER, FINISHED, NULL, *MLFLOW, *PEERS, STOCK)),
+        Case(100, 8, seconds, rounds, (*OURS, *UNCOMPILED, *MLFLOW, *PEERS, STOCK)),
         Case(10_000, 1, 2 * seconds, max(1, rounds - 1), ("tollgate", NO_COMPILER, PIPELINE, "fastapi", "mlflow")),
     ]
 

@@ -100,7 +100,7 @@ class PlainPython:
 def _run_plain(running: RunningSystem) -> Iterator[PlainPython]:
     # Its files are taken in by hand: Airflow must not work on them too.
     for dag, _ in CHAIN:
-        running.api.call("PATCH", f"/dags/{BY_PYTHON}.{dag}", json={"is_paused": True})
+        running.pause(f"{BY_PYTHON}.{dag}")
     plain = PlainPython(running)
     try:
         yield plain

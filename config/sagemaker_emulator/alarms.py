@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import operator
 import threading
 import time
@@ -12,11 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from moto.cloudwatch.models import Alarm, CloudWatchBackend, MetricDatum, cloudwatch_backends
+from moto.cloudwatch.models import Alarm, CloudWatchBackend, cloudwatch_backends
 
 from config.sagemaker_emulator.clock import Clock
 from config.sagemaker_emulator.formulas import compute_formula
-from config.sagemaker_emulator.metrics import ValuesDatum
+from config.sagemaker_emulator.metric_statistics import compute_statistic
 
 _POLL_SECONDS = 0.05
 # Metrics of a period may come this much later (real seconds) than it ends.
@@ -51,32 +50,6 @@ def decide_state(values: Sequence[float | None], alarm: Alarm) -> str | None:
     if not present and treatment == "ignore":
         return None
     return "OK"
-
-
-def compute_statistic(name: str, data: Sequence[Any]) -> float | None:
-    """A statistic (Sum, Average, Minimum, Maximum, SampleCount, p99…) of moto's data; None when there is none."""
-    if not data:
-        return None
-    sums = [datum.value if isinstance(datum, MetricDatum) else datum.sum for datum in data]
-    counts = [1 if isinstance(datum, MetricDatum) else datum.sample_count for datum in data]
-    if name == "Sum":
-        return float(sum(sums))
-    if name == "SampleCount":
-        return float(sum(counts))
-    if name == "Average":
-        return float(sum(sums) / sum(counts))
-    if name == "Minimum":
-        return float(min(d.value if isinstance(d, MetricDatum) else d.min for d in data))
-    if name == "Maximum":
-        return float(max(d.value if isinstance(d, MetricDatum) else d.max for d in data))
-    values = sorted(
-        value
-        for d in data
-        for value in (d.values if isinstance(d, ValuesDatum) else [d.value if isinstance(d, MetricDatum) else d.max])
-    )
-    # The nearest rank: CloudWatch does not say how it interpolates.
-    rank = math.ceil(float(name.lstrip("p")) / 100 * len(values))
-    return float(values[max(0, rank - 1)])
 
 
 @dataclass(frozen=True)

@@ -184,8 +184,10 @@ class JobKind(ABC):
 
     def _launch(self, region: Region, job: Job, command: list[str], env: dict[str, str], folder: Path) -> Program:
         """Start its program; what it writes goes to CloudWatch Logs."""
-        program = self._services.launcher.start(command, env, folder, grace=self._services.settings.grace)
-        stream = f"{job.name}/algo-1-{int(time.time())}"
+        # A log and a stream of its own for each attempt.
+        attempt = f"algo-1-{int(time.time() * 1000)}"
+        program = self._services.launcher.start(command, env, folder, log=folder / f"{attempt}.log")
+        stream = f"{job.name}/{attempt}"
         self._services.logs.follow(program.log, region.account, region.name, self.log_group, stream)
         return program
 

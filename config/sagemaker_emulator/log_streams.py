@@ -58,7 +58,8 @@ class LogShipper:
             if group not in backend.groups:
                 backend.create_log_group(group, {})
             backend.ensure_log_stream(group, stream)
-        self._followed[path] = _Followed(path, backend, group, stream)
+        # A container that is started again goes on in its file.
+        self._followed.setdefault(path, _Followed(path, backend, group, stream))
 
     def finish(self, path: Path) -> None:
         """Ship the rest and forget the file."""

@@ -10,9 +10,10 @@ import threading
 from collections import defaultdict
 from datetime import datetime
 
-from moto.cloudwatch.models import MetricAggregatedDatum, cloudwatch_backends
+from moto.cloudwatch.models import MetricAggregatedDatum, MetricDatumBase, cloudwatch_backends
+from moto.core.utils import utcnow
 
-from config.sagemaker_emulator.clock import Clock, read_now
+from config.sagemaker_emulator.clock import Clock
 
 NAMESPACE = "AWS/SageMaker"
 _SECONDS = 0.05
@@ -27,6 +28,19 @@ class ValuesDatum(MetricAggregatedDatum):
             NAMESPACE, name, min(values), max(values), len(values), sum(values), dimensions, moment, _UNITS.get(name)
         )
         self.values = values
+
+    def filter(
+        self,
+        namespace: str | None,
+        name: str | None,
+        dimensions: list[dict[str, str]],
+        already_present_metrics: list[MetricDatumBase] | None = None,
+    ) -> bool:
+        """As moto asks it; but GetMetricStatistics, which names no metrics already present, wants exactly its
+        dimensions: moto would count what has one more as well, and so everything twice."""
+        if already_present_metrics is None and len(dimensions) != len(self.dimensions):
+            return False
+        return super().filter(namespace, name, dimensions, already_present_metrics)
 
 
 _Key = tuple[str, str, tuple[tuple[str, str], ...], str]
@@ -51,7 +65,7 @@ class MetricRecorder:
         """Give to CloudWatch what was collected."""
         with self._lock:
             collected, self._values = self._values, defaultdict(list)
-        moment = read_now()
+        moment = utcnow()  # moto compares it with times of its own kind
         for (account, region, pairs, name), values in collected.items():
             dimensions = [{"Name": key, "Value": value} for key, value in pairs]
             cloudwatch_backends[account][region].metric_data.append(ValuesDatum(name, values, dimensions, moment))

@@ -86,18 +86,12 @@ class Launcher:
         self.programs: list[Program] = []
 
     def start(
-        self,
-        command: Sequence[str],
-        env: Mapping[str, str],
-        folder: Path,
-        *,
-        log: Path | None = None,
-        grace: float | None = None,
+        self, command: Sequence[str], env: Mapping[str, str], folder: Path, *, log: Path | None = None
     ) -> Program:
-        """Start ``command`` in ``folder``, which exists; what it writes goes to ``log`` there."""
-        grace = self._grace if grace is None else grace
+        """Start ``command`` in ``folder``, which exists; what it writes goes to ``log`` (default: there)."""
         log = log or folder / "log"
-        guard = [sys.executable, "-I", "-S", str(_GUARD), "--session", str(folder / "session"), "--grace", str(grace)]
+        guard = [sys.executable, "-I", "-S", str(_GUARD), "--session", str(folder / "session")]
+        guard += ["--grace", str(self._grace)]
         complete = {name: os.environ[name] for name in _INHERITED if name in os.environ} | dict(env)
 
         def launch() -> subprocess.Popen[bytes]:
@@ -112,7 +106,7 @@ class Launcher:
                     start_new_session=True,
                 )
 
-        program = Program(self._thread.submit(launch).result(), log, grace)
+        program = Program(self._thread.submit(launch).result(), log, self._grace)
         self.programs = [known for known in self.programs if known.exit_code is None]
         self.programs.append(program)
         return program

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from config.sagemaker_emulator.checkpoints import Checkpoints
 from config.sagemaker_emulator.images import find_image
 from config.sagemaker_emulator.jobs import Job, JobFailed, JobKind, build_path, move_paths
 from config.sagemaker_emulator.processes import Program
@@ -16,9 +17,7 @@ from config.sagemaker_emulator.refusals import Refusal
 from config.sagemaker_emulator.regions import Region
 from config.sagemaker_emulator.storage import Storage, pack_folder
 
-_CHECKPOINTS = "/opt/ml/checkpoints"
 _MAX_SECONDS = 86_400
-_SYNC_SECONDS = 0.5
 # "localhost" and not "algo-1": the toolkit waits until every host's name can be resolved.
 _HOST = "localhost"
 
@@ -104,7 +103,7 @@ class Training(JobKind):
     def _train(
         self, region: Region, job: Job, command: list[str], env: dict[str, str], folder: Path, base: Path
     ) -> tuple[str, Program]:
-        checkpoints = _Checkpoints(Storage(region.account), job.request, base)
+        checkpoints = Checkpoints(Storage(region.account), job.request, base)
         is_spot = bool(job.request.get("EnableManagedSpotTraining"))
 
         def watch() -> bool:
@@ -159,35 +158,6 @@ def _prepare(storage: Storage, request: dict[str, Any], base: Path) -> None:
     (config / "hyperparameters.json").write_text(json.dumps(request.get("HyperParameters", {})))
     (config / "inputdataconfig.json").write_text(json.dumps(channels))
     (config / "resourceconfig.json").write_text(json.dumps(resources))
-
-
-class _Checkpoints:
-    """Keeps a job's checkpoints on S3 and brings them back when it starts again."""
-
-    def __init__(self, storage: Storage, request: dict[str, Any], base: Path) -> None:
-        config = request.get("CheckpointConfig")
-        self._storage = storage
-        self._uri = None if config is None else config["S3Uri"].rstrip("/")
-        local = _CHECKPOINTS if config is None else config.get("LocalPath", _CHECKPOINTS)
-        self._folder = Path(move_paths(f"{local}/", base))
-        self._seen: dict[Path, tuple[int, int]] = {}
-        self._next = 0.0
-        if self._uri is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            storage.download(f"{self._uri}/", self._folder)
-
-    def sync(self, *, at_end: bool = False) -> None:
-        """Upload what changed since the last time."""
-        if self._uri is None or (time.monotonic() < self._next and not at_end):
-            return
-        self._next = time.monotonic() + _SYNC_SECONDS
-        for path in self._folder.rglob("*"):
-            if path.is_file():
-                found = path.stat()
-                mark = (found.st_mtime_ns, found.st_size)
-                if self._seen.get(path) != mark:
-                    self._seen[path] = mark
-                    self._storage.write(f"{self._uri}/{path.relative_to(self._folder)}", path.read_bytes())
 
 
 def _explain(base: Path, program: Program) -> str:

@@ -79,6 +79,16 @@ def test_an_update_without_instances_is_rolled_back(toys: Toys) -> None:
     assert "InsufficientInstanceCapacity" in described["FailureReason"]
 
 
+def test_a_rollback_may_fail_too(toys: Toys) -> None:
+    toys.make("worse-old")
+    toys.make("worse-new", "crashing")
+    toys.make_endpoint("worse", "worse-old")
+    toys.emulator.ask("faults", {"kind": "rollback_fails", "name": "worse"})
+    toys.sagemaker.update_endpoint(EndpointName="worse", EndpointConfigName="worse-new")
+    assert toys.wait("worse")["statuses"] == ["Updating", "RollingBack", "UpdateRollbackFailed"]
+    assert toys.emulator.ask("faults") == {"waiting": []}
+
+
 def test_a_model_package_is_served_and_can_be_deleted(toys: Toys) -> None:
     toys.make_model("packed")
     data = toys.sagemaker.describe_model(ModelName="packed")["PrimaryContainer"]["ModelDataUrl"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -82,6 +84,46 @@ def test_an_alarm_may_look_at_the_new_fleet_alone(toys: Toys) -> None:
             EndpointName="scoped", EndpointConfigName="healed", DeploymentConfig=build_canary("scoped-5xx")
         )
         assert toys.wait("scoped")["EndpointConfigName"] == "healed"
+
+
+def test_an_alarm_may_be_a_rate_with_enough_traffic_or_a_percentile(toys: Toys) -> None:
+    toys.make("flaky", "failing")
+    toys.make_endpoint("rated", "flaky")
+    dimensions = [{"Name": "EndpointName", "Value": "rated"}, {"Name": "VariantName", "Value": VARIANT}]
+
+    def measure(name: str, metric: str) -> dict[str, Any]:
+        stat = {"Namespace": "AWS/SageMaker", "MetricName": metric, "Dimensions": dimensions}
+        return {"Id": name, "MetricStat": {"Metric": stat, "Period": 60, "Stat": "Sum"}, "ReturnData": False}
+
+    for name, least in (("busy-rate", 5), ("idle-rate", 1_000_000)):
+        rate = {"Id": "rate", "Expression": f"IF(calls >= {least}, errors / calls, 0)", "ReturnData": True}
+        toys.cloudwatch.put_metric_alarm(
+            AlarmName=name,
+            Metrics=[measure("calls", "Invocations"), measure("errors", "Invocation5XXErrors"), rate],
+            EvaluationPeriods=1,
+            Threshold=0.2,
+            ComparisonOperator="GreaterThanThreshold",
+            TreatMissingData="notBreaching",
+        )
+    for name, threshold in (("slow-99", 1.0), ("slow-90", 60e6)):
+        alarm = {"AlarmName": name, "MetricName": "ModelLatency", "Dimensions": dimensions, "Threshold": threshold}
+        toys.cloudwatch.put_metric_alarm(
+            **alarm,
+            Namespace="AWS/SageMaker",
+            ExtendedStatistic="p" + name[-2:],
+            Period=60,
+            EvaluationPeriods=2,
+            DatapointsToAlarm=1,
+            ComparisonOperator="GreaterThanThreshold",
+        )
+
+    def read_states() -> list[str]:
+        return [toys.read_alarm(name)["StateValue"] for name in ("busy-rate", "idle-rate", "slow-99", "slow-90")]
+
+    assert set(read_states()) == {"INSUFFICIENT_DATA"}
+    with toys.load("rated"):
+        wait_until(lambda: read_states() == ["ALARM", "OK", "ALARM", "OK"])
+    wait_until(lambda: read_states() == ["OK", "OK", "INSUFFICIENT_DATA", "INSUFFICIENT_DATA"])
 
 
 def test_a_container_that_does_not_start_leaves_the_old_one_answering(toys: Toys) -> None:
@@ -182,6 +224,30 @@ def test_errors_of_a_container_are_model_errors(toys: Toys) -> None:
     assert caught.value.response["Error"]["Code"] == "ValidationError"
 
 
+def test_cloudwatch_counts_every_invocation_once(toys: Toys) -> None:
+    toys.make("counted")
+    toys.make_endpoint("counted", "counted")
+    for _ in range(7):
+        toys.invoke("counted")
+
+    def read(more: list[dict[str, str]]) -> float:
+        dimensions = [{"Name": "EndpointName", "Value": "counted"}, {"Name": "VariantName", "Value": VARIANT}, *more]
+        found = toys.cloudwatch.get_metric_statistics(
+            Namespace="AWS/SageMaker",
+            MetricName="Invocations",
+            Dimensions=dimensions,
+            StartTime=time.time() - 3600,
+            EndTime=time.time() + 60,
+            Period=3600,
+            Statistics=["Sum"],
+        )["Datapoints"]
+        return sum(point["Sum"] for point in found)
+
+    assert wait_until(lambda: read([]) == 7)
+    assert read([{"Name": "EndpointConfigName", "Value": "counted"}]) == 7
+    assert read([{"Name": "EndpointConfigName", "Value": "another"}]) == 0
+
+
 def test_a_container_that_ends_in_service_is_started_again(toys: Toys) -> None:
     toys.make("mortal", "mortal")
     toys.make_endpoint("restarted", "mortal")
@@ -195,6 +261,23 @@ def test_a_container_that_ends_in_service_is_started_again(toys: Toys) -> None:
             return False
 
     assert wait_until(answers)
+
+
+def test_a_shadow_variant_gets_copies_and_troubles_nobody(toys: Toys) -> None:
+    toys.make_model("seen")
+    toys.make_model("hidden", "mortal")
+    variants = [
+        {"VariantName": name, "ModelName": name, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
+        for name in ("seen", "hidden")
+    ]
+    toys.make_config("mirrored", variants=variants[:1], ShadowProductionVariants=variants[1:])
+    toys.make_endpoint("mirrored", "mirrored")
+    assert toys.invoke("mirrored", b"die") == "seen"
+
+    def count_starts() -> int:
+        return _read_log(toys, "/aws/sagemaker/Endpoints/mirrored").count("toy container, mortal")
+
+    assert wait_until(lambda: count_starts() == 2)
 
 
 def test_captured_requests_and_answers_reach_s3(toys: Toys) -> None:

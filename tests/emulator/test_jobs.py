@@ -17,6 +17,7 @@ from tests.emulator.toys import BUCKET, Toys, pack, wait_until
 pytestmark = pytest.mark.slow
 
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.9-0-cpu-py3"
+_GROUP = "/aws/sagemaker/TrainingJobs"
 SCRIPT = Path(__file__).with_name("script.py")
 
 
@@ -83,12 +84,8 @@ def test_script_mode_trains_and_the_model_is_on_s3(prepared: Toys) -> None:
         member = archive.extractfile("model.json")
         assert member is not None
         assert json.loads(member.read())["slope"] == 2.0
-    streams = prepared.logs.describe_log_streams(
-        logGroupName="/aws/sagemaker/TrainingJobs", logStreamNamePrefix="line/algo-1-"
-    )["logStreams"]
-    events = prepared.logs.get_log_events(
-        logGroupName="/aws/sagemaker/TrainingJobs", logStreamName=streams[0]["logStreamName"]
-    )["events"]
+    streams = prepared.logs.describe_log_streams(logGroupName=_GROUP, logStreamNamePrefix="line/algo-1-")["logStreams"]
+    events = prepared.logs.get_log_events(logGroupName=_GROUP, logStreamName=streams[0]["logStreamName"])["events"]
     assert "slope: 2.0;" in [event["message"] for event in events]
     with pytest.raises(ClientError, match="ResourceInUse"):
         start(prepared, "line")
@@ -135,6 +132,15 @@ def test_a_spot_job_goes_on_from_its_checkpoints(prepared: Toys) -> None:
     statuses = list_statuses(described)
     assert statuses.count("Interrupted") == 1
     assert statuses.count("Training") == 2
+    streams = prepared.logs.describe_log_streams(logGroupName=_GROUP, logStreamNamePrefix="spot/")["logStreams"]
+    told = [
+        [event["message"] for event in prepared.logs.get_log_events(logGroupName=_GROUP, logStreamName=name)["events"]]
+        for name in sorted(stream["logStreamName"] for stream in streams)
+    ]
+    assert [[line for line in lines if line.startswith("started")] for lines in told] == [
+        ["started before: 0"],
+        ["started before: 1"],
+    ]
 
 
 def test_no_instances_is_a_capacity_error(prepared: Toys) -> None:

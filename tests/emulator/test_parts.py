@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 from moto.cloudwatch.models import MetricDatum
 
-from config.sagemaker_emulator.alarms import compute_statistic, decide_state
+from config.sagemaker_emulator.alarms import decide_state
 from config.sagemaker_emulator.clock import read_now
 from config.sagemaker_emulator.formulas import compute_formula
+from config.sagemaker_emulator.metric_statistics import compute_statistic
 from config.sagemaker_emulator.metrics import ValuesDatum
 from config.sagemaker_emulator.refusals import Refusal
 from config.sagemaker_emulator.settings import load_emulator_settings
 from config.sagemaker_emulator.shapes import check_request
 from config.sagemaker_emulator.shifting import read_plan
 from include.errors import SettingsError
+from include.settings import PROJECT_ROOT
 
 
 def make_alarm(**more: Any) -> Any:
@@ -115,3 +117,13 @@ def test_requests_are_held_to_the_service_model() -> None:
 def test_a_setting_that_is_no_number_is_named() -> None:
     with pytest.raises(SettingsError, match="TOLLGATE_EMULATOR_TIME_SCALE"):
         load_emulator_settings({"TOLLGATE_EMULATOR_TIME_SCALE": "fast"})
+
+
+def test_production_code_does_not_know_that_the_emulator_exists() -> None:
+    knowing = [
+        path.relative_to(PROJECT_ROOT)
+        for folder in ("include", "dags", "plugins", "great_expectations")
+        for path in (PROJECT_ROOT / folder).rglob("*.py")
+        if "emulator" in path.read_text().lower()
+    ]
+    assert knowing == []

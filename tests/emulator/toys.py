@@ -31,6 +31,10 @@ def pack(files: dict[str, bytes]) -> bytes:
     return packed.getvalue()
 
 
+def pack_folder(folder: Path) -> bytes:
+    return pack({str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()})
+
+
 class Toys:
     """The emulator with a bucket and toy models."""
 

@@ -115,5 +115,6 @@ def test_the_pictures_of_the_readme_can_be_taken_anew(flights: RunningSystem, tm
     subprocess.run(command, env=flights.env, cwd=flights.settings.project_root, check=True, timeout=300)
     taken = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     referred = {path.name for path in (flights.settings.project_root / "docs" / "pictures").glob("*.png")}
-    assert set(taken) == referred - {"terminal.png"}
+    # The one needs what was printed, the other a missed SLA, which a machine that is quick enough does not have.
+    assert set(taken) == referred - {"terminal.png", "sla-mail.png"}
     assert all(size <= 150_000 for size in taken.values()), taken

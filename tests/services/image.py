@@ -42,6 +42,33 @@ PIPELINE = PIPELINE.model_copy(
     }
 )
 """
+# The default queue's worker is the small machine, that of the training queue the big one.
+_LADDER = """
+from include.declaration import Ladder as _Ladder, Rung as _Rung, Sla as _Sla
+
+PIPELINE = PIPELINE.model_copy(
+    update={
+        "sla": _Sla(train_model="10m"),
+        "training": PIPELINE.training.model_copy(
+            update={
+                "ladder": _Ladder(
+                    rungs=(
+                        _Rung(name="small", kind="queue", queue="default"),
+                        _Rung(
+                            name="big",
+                            kind="queue",
+                            queue="training",
+                            speeds_up=("rows", "memory"),
+                            speed=10.0,
+                            cost_per_hour=3.6,
+                        ),
+                    ),
+                )
+            }
+        ),
+    }
+)
+"""
 PIPELINE = "flight_delays"
 
 
@@ -91,3 +118,9 @@ def make_lenient(image: Image) -> None:
     """Declare the image's pipeline so that small months get through, as somebody who builds it edits theirs."""
     with (image.workdir / "include" / "pipelines" / PIPELINE / "pipeline.py").open("a") as declaration:
         declaration.write(_LENIENT)
+
+
+def declare_ladder(image: Image) -> None:
+    """Give the pipeline's trainings ten minutes, and two queues as rungs."""
+    with (image.workdir / "include" / "pipelines" / PIPELINE / "pipeline.py").open("a") as declaration:
+        declaration.write(_LADDER)

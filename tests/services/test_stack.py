@@ -1,4 +1,4 @@
-"""docker-compose.yaml, run without Docker: S0, S1 and a training whose worker is killed, on CeleryExecutor.
+"""docker-compose.yaml, run without Docker: S0, S1, S5 and a training whose worker is killed, on CeleryExecutor.
 
 Each test continues where the one before it left the system.
 """
@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,18 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from config.databases import make_databases
+from include.declaration.loader import get_pipeline
+from include.runtime.history import list_fits, name_recipe, write_fit
 from tests.scenarios.customer import REQUEST, Customer
 from tests.scenarios.invariants import Landed, Observer
 from tests.scenarios.lenient import take_rows
 from tests.scenarios.refreshes import make_month
 from tests.services.conftest import require_server
-from tests.services.image import PIPELINE
+from tests.services.image import PIPELINE, declare_ladder
 from tests.services.servers import Stores, connect, find_redis, take_number
 from tests.services.stack import ELSEWHERE, Stack
 from tests.unit.compose_file import list_required, read_compose
+from tests.unit.runtime.records import make_record
 
 # Three minutes on two idle cores; a busy machine takes several times as long.
 pytestmark = pytest.mark.timeout(1500)
@@ -202,6 +206,57 @@ def find_running_fits(stack: Stack, run: dict[str, Any]) -> list[int] | None:
     """The candidates whose fit runs now, by their index; None when none does."""
     tasks = stack.api.list_tasks(TRAINING, run["dag_run_id"])
     return [t["map_index"] for t in tasks if t["task_id"] == "fit_candidate" and t["state"] == "running"] or None
+
+
+@slow
+def test_s5_what_grew_is_trained_by_the_other_queues_worker_before_it_is_late(
+    stack: Stack, landed: list[Landed]
+) -> None:
+    """Two queues become two rungs; past fits on the small one took half a minute for each thousand rows."""
+    declare_ladder(stack.places.image)
+    plant_fits(stack)
+
+    def see_rungs() -> bool | None:
+        tasks = stack.api.call("GET", f"/dags/{TRAINING}/tasks")["tasks"]
+        return {"fit_on_small", "fit_on_big"} <= {task["task_id"] for task in tasks} or None
+
+    stack.wait_for(see_rungs, 120, "the declared ladder in the DAG")
+    land(stack, "2013-04", take_rows(4), landed)
+    wait_until_deployed(stack, "2013-04")
+    run = find_run(stack, "2013-04")
+    assert run is not None
+    fits = {
+        (task["task_id"], task["state"], task["queue"])
+        for task in stack.api.list_tasks(TRAINING, run["dag_run_id"])
+        if task["task_id"].startswith("fit_on_")
+    }
+    assert fits == {("fit_on_small", "skipped", "default"), ("fit_on_big", "success", "training")}
+    assert find_logged(stack, "worker-training", "fit_on_big") == 2
+    assert find_logged(stack, "worker", "fit_on_big") == 0
+    assert [fit.rung for fit in list_fits(stack.settings, PIPELINE)[-2:]] == ["big", "big"]
+    mail = stack.wait_for_mail("training for 2013-04 begins on big")
+    assert "big is the lowest rung that suffices" in mail["text"]
+    assert "too slow" in mail["text"]
+    Observer(stack, PIPELINE, landed).check_at_rest()
+
+
+def plant_fits(stack: Stack) -> None:
+    """Six fits of each candidate on the small rung, an hour apart, the last an hour ago."""
+    pipeline, now = get_pipeline(stack.settings, PIPELINE), datetime.now(UTC)
+    for number in range(6):
+        rows, finished = 2_000 * (number + 1), now - timedelta(hours=6 - number)
+        for place, candidate in enumerate(pipeline.training.candidates):
+            record = make_record(
+                10 * place + number,
+                pipeline=PIPELINE,
+                candidate=candidate.name,
+                recipe=name_recipe(pipeline, candidate),
+                rung="small",
+                rows=rows,
+                seconds=rows / 1000 * 30,
+                finished_at=finished.isoformat(timespec="milliseconds"),
+            )
+            write_fit(stack.settings, record)
 
 
 @slow

@@ -1,7 +1,7 @@
 """What stands for the framework's own part of a training image: it runs the user's script and keeps its last error.
 
-Named by SAGEMAKER_TRAINING_MODULE to AWS's sagemaker-training toolkit, which imports it by itself: this folder is on the
-path of a training job, the project is not.
+SAGEMAKER_TRAINING_MODULE names it to AWS's sagemaker-training toolkit, which imports it by itself: this folder is on
+the path of a training job, the project is not.
 """
 
 from __future__ import annotations

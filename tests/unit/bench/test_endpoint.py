@@ -13,7 +13,17 @@ import pytest
 
 from bench.__main__ import BENCHES, list_modules
 from bench.endpoint.bodies import break_body, write_bodies, write_split
-from bench.endpoint.figures import FINISHED, MLFLOW, NO_COMPILER, NULL, OURS, PEERS, PIPELINE, STOCK, make_all
+from bench.endpoint.figures import (
+    FINISHED,
+    MLFLOW,
+    NULL,
+    OURS,
+    PEERS,
+    PIPELINE,
+    STOCK,
+    UNCOMPILED,
+    make_all,
+)
 from bench.endpoint.measure import Seen, Window
 from bench.endpoint.model import agree
 from bench.endpoint.spent import count_cpu, list_tree, measure_peak, read_cpu, share_cpu
@@ -35,7 +45,7 @@ def make_load(requests: int = 300, failed: int = 0, p50: float = 1.0, p99: float
 def make_seen(**cpu_ms: float) -> Seen:
     """Every server measured, at 1 CPU ms unless it is named."""
     seen = Seen()
-    for server in (*OURS, FINISHED, NO_COMPILER, PIPELINE, NULL, STOCK, *MLFLOW, *PEERS):
+    for server in (*OURS, FINISHED, *UNCOMPILED, PIPELINE, NULL, STOCK, *MLFLOW, *PEERS):
         for rows in (1, 100, 10_000):
             cost = cpu_ms.get(server, 1.0)
             seen.windows[server, rows] = [Window(cost, make_load(round(3000 / cost), p50=cost, p99=2 * cost))] * 3
@@ -173,6 +183,13 @@ def test_the_floor_and_the_missing_compiler_have_their_bars() -> None:
     assert beside["ratio ≤ 4"] == pytest.approx(3.0)
     assert beside["ratio ≤ 6"] == pytest.approx(5.0)
     assert beside["ratio ≤ 8"] == pytest.approx(7.5)
+
+
+def test_without_a_compiler_too_ours_is_the_better_of_one_and_two_workers() -> None:
+    made = make_all(make_seen(no_compiler=2.0, no_compiler_2=1.0, mlflow=10.0, mlflow_2=8.0))["endpoint_no_compiler"]
+    row = find_target(made, "ratio ≥ 5")
+    assert (row.value, row.peer_value) == (1000.0, 125.0)
+    assert row.measure.endswith("two workers")
 
 
 def test_a_peer_that_is_laxer_is_named_so() -> None:
