@@ -29,7 +29,7 @@ LATE_IMAGE: dict[str, Any] = {
 
 
 def declare_emulated(name: str, image: str = f"{REGISTRY}/tollgate-serving:0.1.0", at_once: bool = False) -> Pipeline:
-    """Half of two instances as canary for 100 s, a minute's bake, judged by ten seconds' requests; or all ``at_once``."""
+    """Half of two instances as canary for 100 s, a minute's bake, judged by ten seconds' requests; or ``at_once``."""
     routing = TrafficRouting(type="CANARY", canary_size=CapacitySize(value=50), wait_interval_in_seconds=100)
     if at_once:
         routing = TrafficRouting(type="ALL_AT_ONCE", wait_interval_in_seconds=0)
