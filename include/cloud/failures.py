@@ -26,7 +26,15 @@ _THROTTLED = {
     "ModelNotReadyException",
 }
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "ExpiredIdentityToken"}
-_LATER = {"RequestTimeout", "RequestTimeoutException", "InternalFailure", "ServiceUnavailable", "InternalServerError"}
+# S3 answers HEAD without a word: with "400" where the token has expired.
+_LATER = {
+    "400",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "InternalFailure",
+    "ServiceUnavailable",
+    "InternalServerError",
+}
 _DENIED = {
     "AccessDenied",
     "AccessDeniedException",

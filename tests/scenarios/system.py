@@ -25,6 +25,7 @@ from config.ports import iterate_free_bases
 from config.programs import list_programs
 from config.supervise import Supervisor, name_log, name_session_file
 from include.contracts import ModelVersion
+from include.declaration.loader import load_pipelines
 from include.errors import TransientError
 from include.records import list_records
 from include.settings import PROJECT_ROOT
@@ -79,7 +80,7 @@ class RunningSystem:
     def start(self) -> RunningSystem:
         """Start everything, wait until it is well and every DAG is parsed."""
         start_system(self.site, self.said.append)
-        pipelines = sum(1 for program in list_programs(self.site) if program.name.startswith("endpoint-"))
+        pipelines = len(load_pipelines(self.settings).pipelines)
         expected = 4 * pipelines + 1  # and the housekeeping
         self.wait_for(lambda: len(self.api.list_dags()) >= expected or None, 60, f"{expected} DAGs to be parsed")
         return self

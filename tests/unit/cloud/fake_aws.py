@@ -54,6 +54,8 @@ class FakeAws:
         self.endpoints: dict[str, Request] = {}
         self.calls: list[tuple[str, str, Request]] = []
         self.intercept: Intercept = lambda *_: None
+        # What a version answers to rows.
+        self.score: Callable[[str, list[Request]], list[float]] = lambda _version, rows: [0.5] * len(rows)
         self._ticks = 0
 
     def __call__(self, service: str) -> Any:
@@ -247,7 +249,7 @@ class FakeAws:
         config = self.configs[endpoint["EndpointConfigName"]]
         model = self.models[config["ProductionVariants"][0]["ModelName"]]
         version = model["PrimaryContainer"]["Environment"]["TOLLGATE_MODEL_VERSION"]
-        body = json.dumps({"predictions": [0.5] * len(rows), "model_version": version}).encode()
+        body = json.dumps({"predictions": self.score(version, rows), "model_version": version}).encode()
         return {"Body": io.BytesIO(body), "ContentType": "application/json"}
 
 

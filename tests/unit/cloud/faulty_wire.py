@@ -19,14 +19,33 @@ class _Raw(io.BytesIO):
         yield self.read()
 
 
+def _write_text(text: str) -> bytes:
+    """A short text in CBOR."""
+    content = text.encode()
+    return (bytes([0x60 + len(content)]) if len(content) < 24 else bytes([0x78, len(content)])) + content
+
+
 def _answer(request: Any, status: int, code: str) -> AWSResponse:
-    body = json.dumps({"__type": code, "message": "injected"}).encode()
-    headers = {"content-type": "application/x-amz-json-1.1", "x-amzn-errortype": code}
+    """An error as the service that was asked writes it; S3's answer to HEAD has no words."""
+    told = request.headers.get("content-type") or b""
+    kind = told.decode() if isinstance(told, bytes) else told
+    headers = {"content-type": kind, "x-amzn-errortype": code}
+    if request.method == "HEAD":
+        body = b""
+    elif "cbor" in kind:
+        body = bytes([0xA2]) + b"".join(map(_write_text, ("__type", code, "message", "injected")))
+        headers |= {"smithy-protocol": "rpc-v2-cbor"}
+    elif "json" in kind:
+        body = json.dumps({"__type": code, "message": "injected"}).encode()
+    elif "form" in kind:
+        body = f"<ErrorResponse><Error><Code>{code}</Code><Message>injected</Message></Error></ErrorResponse>".encode()
+    else:
+        body = f"<Error><Code>{code}</Code><Message>injected</Message></Error>".encode()
     return AWSResponse(request.url, status, headers, _Raw(body))
 
 
 def throttle(request: Any) -> AWSResponse:
-    return _answer(request, 400, "ThrottlingException")
+    return _answer(request, 429, "ThrottlingException")
 
 
 def fail_inside(request: Any) -> AWSResponse:

@@ -28,12 +28,14 @@ LATE_IMAGE: dict[str, Any] = {
 }
 
 
-def declare_emulated(name: str, image: str = f"{REGISTRY}/tollgate-serving:0.1.0") -> Pipeline:
-    """Half of two instances as canary for a minute, another minute's bake; judged by ten seconds' requests."""
+def declare_emulated(name: str, image: str = f"{REGISTRY}/tollgate-serving:0.1.0", at_once: bool = False) -> Pipeline:
+    """Half of two instances as canary for 100 s, a minute's bake, judged by ten seconds' requests; or ``at_once``."""
     routing = TrafficRouting(type="CANARY", canary_size=CapacitySize(value=50), wait_interval_in_seconds=100)
+    if at_once:
+        routing = TrafficRouting(type="ALL_AT_ONCE", wait_interval_in_seconds=0)
     rollout = Rollout(
         traffic_routing_configuration=routing,
-        termination_wait_in_seconds=60,
+        termination_wait_in_seconds=0 if at_once else 60,
         maximum_execution_timeout_in_seconds=28_000,
         auto_rollback_configuration=AutoRollback(minimum_requests=5, max_failure_rate=0.05),
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from include.declaration import Pipeline
 from include.deployment.local.replay import read_stored_rows, replay_predictions
-from include.deployment.target import DeploymentTarget
-from include.errors import RolledBack, TargetUnavailable, TollgateError
+from include.deployment.target import Progress
+from include.errors import RolledBack, TargetUnavailable
 from include.settings import Settings
 from tests.emulator.running import REGION, RunningEmulator
 from tests.unit.cloud.faulty_wire import FAULTS, FaultyWire
+from tests.unit.deployment.customers import Customers, make_body
 from tests.unit.deployment.emulated import BUCKET, LATE, LATE_IMAGE, Emulated, declare_emulated
 from tests.unit.deployment.steps import StartEndpoint
 from tests.unit.deployment.targets import LocalHarness
-from tests.unit.served_models import make_requests, wait_for
+from tests.unit.served_models import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -32,42 +30,6 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEmulat
     running.make_client("s3").create_bucket(Bucket=BUCKET)
     yield running
     running.stop()
-
-
-class Customers:
-    """Ask a target all the time, from beginning to end of the block."""
-
-    def __init__(self, open_target: Callable[[], DeploymentTarget], pipeline: Pipeline) -> None:
-        self.answers: list[tuple[int, str | None]] = []
-        self._open, self._body = open_target, make_body(pipeline, 1)
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(2)]
-
-    def _ask(self) -> None:
-        target = self._open()
-        while not self._stop.is_set():
-            try:
-                answer = target.predict(self._body, "application/json")
-                version = json.loads(answer.body).get("model_version") if answer.status == 200 else None
-                self.answers.append((answer.status, version))
-            except TollgateError as error:
-                self.answers.append((0, error.message))
-            time.sleep(0.01)
-
-    def __enter__(self) -> Customers:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-
-def make_body(pipeline: Pipeline, rows: int) -> bytes:
-    frame = make_requests(pipeline, rows).astype(object)
-    return json.dumps({"dataframe_records": frame.where(frame.notna(), None).to_dict("records")}).encode()
 
 
 class LocalServed(LocalHarness):
@@ -102,7 +64,7 @@ def test_stored_rows_get_the_answers_that_they_had(target: Any) -> None:
 
 def test_a_swap_costs_no_customer_an_answer_and_both_versions_answer_in_between(target: Any) -> None:
     target.go_live("1")
-    with Customers(target.open, target.pipeline) as customers:
+    with Customers(target.open, make_body(target.pipeline, 1)) as customers:
         target.go_live("2")
         time.sleep(0.5)
     assert {status for status, _ in customers.answers} == {200}
@@ -118,7 +80,7 @@ def test_a_failing_canary_is_taken_back_by_its_alarm_and_cost_no_more_than_its_s
     """S10 and S18 at SageMaker: the service says InService again, and nobody takes that for success."""
     served = Emulated(settings, declare_emulated("late", image=LATE), tmp_path, emulator)
     served.go_live("1")
-    with Customers(served.open, served.pipeline) as customers:
+    with Customers(served.open, make_body(served.pipeline, 1)) as customers:
         served.open().deploy(served.models.make_release("2", bad=False, by=""))
         with pytest.raises(RolledBack, match="-5xx") as caught:
             served.wait("2")
@@ -132,7 +94,7 @@ def test_a_failing_canary_is_taken_back_by_its_alarm_and_cost_no_more_than_its_s
 def test_going_back_costs_no_customer_an_answer(target: Any) -> None:
     target.go_live("1")
     target.go_live("2")
-    with Customers(target.open, target.pipeline) as customers:
+    with Customers(target.open, make_body(target.pipeline, 1)) as customers:
         progress = target.open().roll_back(None, "parcels.rollback/run", "somebody asked")
         if isinstance(target, Emulated):
             target.wait(progress.version)
@@ -151,6 +113,43 @@ def test_what_was_asked_is_captured(settings: Settings, tmp_path: Path, emulator
     assert sorted(len(each["dataframe_records"]) for each in served.read_captured()) == [1, 2, 3]
 
 
+def count_named(emulator: RunningEmulator, operation: str, beginning: str) -> int:
+    """How many things of a listing are named so; moto does not filter all of them itself."""
+    pages = emulator.make_client("sagemaker").get_paginator(operation).paginate()
+    found = [str(value) for page in pages for items in page.values() if isinstance(items, list) for value in items]
+    return sum(f"'{beginning}" in each for each in found)
+
+
+def overcome(served: Emulated, wire: FaultyWire, call: Callable[[], Progress]) -> Progress:
+    """What Airflow's retries come to: the same call again, as long as the error says that this can help."""
+    served.clients = wire
+    for _ in range(3):
+        try:
+            return call()
+        except TargetUnavailable:
+            continue
+    return call()
+
+
+def release_through(served: Emulated, wire: FaultyWire, number: str) -> bool:
+    """Release a version through ``wire``; whether it met a fault. Everything is made once, whatever happens.
+
+    The wire is between us and AWS for what we ask for and for the last look, not while nothing but time passes.
+    """
+    release = served.models.make_release(number, bad=False, by=f"parcels.deploy_model/run-{number}")
+    progress = overcome(served, wire, lambda: served.open().deploy(release))
+    client = served.emulator.make_client("sagemaker")
+    endpoint = str(progress.facts["endpoint"])
+    wait_for(lambda: client.describe_endpoint(EndpointName=endpoint)["EndpointStatus"] == "InService")
+    progress = overcome(served, wire, lambda: served.open().check(number))
+    assert progress.state == "live"
+    served.record(progress)
+    base = f"{progress.place.rpartition('-v')[0]}-v{number}-"
+    assert count_named(served.emulator, "list_models", base) == 1
+    assert count_named(served.emulator, "list_endpoint_configs", base) == 1
+    return wire.met
+
+
 @pytest.mark.parametrize("fault", list(FAULTS))
 def test_faults_on_the_wire_at_every_call_end_right_and_make_nothing_twice(
     fault: str,
@@ -162,34 +161,10 @@ def test_faults_on_the_wire_at_every_call_end_right_and_make_nothing_twice(
     for name, value in emulator.build_environment().items():
         monkeypatch.setenv(name, value)
     # One pipeline throughout: its endpoint is made by the first, and shifted by every one after it.
-    served = Emulated(settings, declare_emulated(f"w{fault.replace('_', '')}"), tmp_path, emulator)
+    served = Emulated(settings, declare_emulated(f"w{fault.replace('_', '')}", at_once=True), tmp_path, emulator)
     served.go_live("1")
-    place, number = 0, 1
-    while True:
-        place += 1
+    place, number = 1, 2
+    while release_through(served, FaultyWire(REGION, fault, place), str(number)):
+        place += 2  # every second request, so that this ends in minutes
         number += 1
-        wire = FaultyWire(REGION, fault, place)
-        served.clients = wire
-        release = served.models.make_release(str(number), bad=False, by=f"parcels.deploy_model/run-{number}")
-        for _ in range(4):
-            try:
-                served.open().deploy(release)
-                progress = served.wait(str(number))
-            except TargetUnavailable:
-                continue
-            break
-        else:
-            pytest.fail(f"{fault} at request {place} was never overcome")
-        served.clients = emulator.make_client
-        served.record(progress)
-        client = emulator.make_client("sagemaker")
-        group = progress.place.rpartition("-v")[0]
-        for listed, name, key in (
-            (client.list_models(NameContains=f"{group}-v{number}-")["Models"], "models", "ModelName"),
-            (client.list_endpoint_configs(NameContains=f"{group}-v{number}-")["EndpointConfigs"], "configs", ""),
-        ):
-            assert len(listed) == 1, (fault, place, name, key)
-        if not wire.met:
-            break
-        place += 1  # every second request, so that this ends in minutes
     assert place > 10
