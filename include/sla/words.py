@@ -68,7 +68,7 @@ def describe_late_run(
         does = "Nothing more: the run is over, and what is being served is what its mails and the Tollgate page say."
     else:
         busy = ", ".join(sorted({f"{task.name} ({task.state})" for task in tasks})) or "none of its tasks"
-        what = f"The run is {run.state} for {write_span(now - deadline.since)}. Under way: {busy}."
+        what = f"The run has been {run.state} for {write_span(now - deadline.since)}. Under way: {busy}."
         lines = [what]
         does = "The run goes on; each try of a task is stopped at its own limit. What is being served is untouched."
     return write_mail(
