@@ -20,7 +20,7 @@ from include.serving.model import load_model
 from include.serving.schema import RequestRefused
 from include.settings import Settings
 from tests.unit.deployment.kserve.cluster import Cluster, ClusterServer
-from tests.unit.deployment.targets import _Models
+from tests.unit.deployment.targets import Models
 from tests.unit.factory import make_pipeline
 
 _GRACE = 0.2
@@ -51,7 +51,7 @@ class KServeHarness:
             ingress_url=stack.enter_context(self._serve_ingress()),
         )
         self.pipeline = make_pipeline(deployment=Deployment(target=target, rollout=rollout, swap_seconds=_GRACE))
-        self._models = _Models(self.pipeline, folder)
+        self._models = Models(self.pipeline, folder)
 
     def open(self) -> DeploymentTarget:
         return open_target(self.settings, self.pipeline, self.aws)
