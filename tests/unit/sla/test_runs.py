@@ -46,7 +46,7 @@ def test_a_run_that_waits_in_the_queue_is_late_too(scene: Scene) -> None:
     scene.look(0)
     scene.tables.put_run(1, TRAIN, "queued", queued_at=START)
     assert scene.look(1801) == 1
-    assert "is queued for" in scene.read_texts()[0]
+    assert "has been queued for" in scene.read_texts()[0]
 
 
 @pytest.mark.parametrize("state", ["success", "failed"])
