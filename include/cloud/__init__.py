@@ -1,1 +1,1 @@
-"""Below the stages: the only part that talks to AWS."""
+"""Below the stages: the only part that talks to AWS and to Kubernetes."""

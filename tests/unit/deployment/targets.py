@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,10 @@ class LocalHarness:
         self.pipeline = make_pipeline(deployment=Deployment(rollout=rollout, swap_seconds=60, sandbox_seconds=60))
         self._models = Models(self.pipeline, folder)
         self._server = start_endpoint()
+        deadline = time.monotonic() + 60
+        while self.open().status().state == "changing":
+            assert time.monotonic() < deadline, "the endpoint is still starting"
+            time.sleep(0.05)
 
     def open(self) -> DeploymentTarget:
         return open_target(self.settings, self.pipeline)
