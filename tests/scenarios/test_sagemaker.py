@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from config.register import register
 from include.console.history import read_history
 from include.declaration.loader import get_pipeline
 from include.deployment.door import open_target
 from include.deployment.target import DeploymentTarget
+from include.settings import PROJECT_ROOT
 from tests.emulator.running import RunningEmulator
 from tests.scenarios.customer import REQUESTS
 from tests.scenarios.lenient import take_rows
@@ -106,6 +110,25 @@ def test_s0_the_first_version_is_created_proved_and_champion(hosted: Watched) ->
     shown = next(each for each in hosted.system.read_overview()["pipelines"] if each["name"] == HOSTED)
     assert (shown["endpoint"]["served_version"], shown["endpoint"]["agree"]) == ("1", True)
     assert "serves version 1 (2013-01)" in hosted.system.run_command("status")
+
+
+def test_mlflows_own_command_asks_the_same_endpoint(hosted: Watched, tmp_path: Path) -> None:
+    register(tmp_path / "site")
+    rows = tmp_path / "rows.json"
+    rows.write_text(json.dumps([dict(REQUESTS[0])]))
+    env = {**hosted.system.env, "PYTHONPATH": f"{tmp_path / 'site'}:{PROJECT_ROOT}"}
+    env["MLFLOW_TRACKING_URI"] = hosted.system.settings.mlflow_uri
+
+    def run(*arguments: str) -> str:
+        program = str(Path(sys.executable).parent / "mlflow")
+        command = [program, "deployments", *arguments, "-t", f"tollgate:/{HOSTED}", "--name", HOSTED]
+        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "served_version: 1" in run("get")
+    answer = json.loads(run("predict", "-I", str(rows)))
+    assert answer["predictions"] == hosted.ask()["predictions"]
 
 
 def test_s1_a_refresh_is_shifted_without_a_failed_request(hosted: Watched) -> None:

@@ -8,11 +8,13 @@ import pandas as pd
 import pytest
 
 from include.contracts import RunIdentity
+from include.declaration import Approval
 from include.deployment.left import find_left
 from include.deployment.target import Progress
-from include.errors import AnswersDiffer, NotBlessed, RolledBack, TargetBusy, VersionLeft
+from include.errors import AnswersDiffer, NotBlessed, RolledBack, TargetBusy, TerminalError, VersionLeft
 from include.records import list_records
 from include.settings import Settings
+from include.steps.by_hand import deploy_by_hand, retire_by_hand
 from include.steps.hosted import begin_rollout, finish_rollout, look_at_rollout
 from include.steps.hosted_order import compare_hosted
 from include.steps.hosted_rollback import begin_rollback, finish_rollback
@@ -158,3 +160,40 @@ def test_a_service_that_serves_something_else_is_told_about_and_not_touched(loop
     compare_hosted(loop.settings, loop.pipeline, loop.aws)
     assert any("serves version 2" in mail for mail in loop.mails())
     assert loop.aws.list_changes() == changes
+
+
+@pytest.mark.slow
+def test_from_a_shell_a_version_passes_the_same_gates_and_goes_live(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("include.steps.by_hand._LOOK_SECONDS", 0.01)
+    looks = 0
+
+    def go_on(moment: str, _service: str, operation: str, _parameters: Any) -> None:
+        nonlocal looks
+        if (moment, operation) == ("before", "describe_endpoint"):
+            looks += 1
+            if looks == 4:
+                loop.aws.settle()
+
+    loop.aws.intercept = go_on
+    done = deploy_by_hand(loop.settings, loop.pipeline, "1", "alice", loop.aws)
+    assert (done.version, loop.champion()) == ("1", "1") and "alice" in done.reason
+    assert loop.records("latency")[-1]["passed"]
+    with open_client(loop.settings) as client:
+        client.set_model_version_tag(loop.pipeline.name, "2", "tollgate.blessing", "refused")
+    with pytest.raises(NotBlessed):
+        deploy_by_hand(loop.settings, loop.pipeline, "2", "alice", loop.aws)
+    retire_by_hand(loop.settings, loop.pipeline, "alice", loop.aws)
+    loop.aws.intercept = lambda *_: None
+    loop.aws.settle()
+    assert loop.aws.endpoints == {}
+    assert compare_hosted(loop.settings, loop.pipeline, loop.aws) == "", "it was meant"
+
+
+def test_from_a_shell_nobody_gets_past_a_persons_approval(loop: Loop) -> None:
+    deployment = loop.pipeline.deployment.model_copy(update={"approval": Approval()})
+    asked = loop.pipeline.model_copy(update={"deployment": deployment})
+    with pytest.raises(TerminalError, match="person's approval"):
+        deploy_by_hand(loop.settings, asked, "1", "alice", loop.aws)
+    assert loop.aws.calls == []
