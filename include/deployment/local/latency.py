@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -28,6 +29,8 @@ from include.settings import Settings
 
 # Not counted: the first answers pay for what every process does once.
 _WARM_UP = 40
+# A process that was killed has ended by then, and one that hangs is told of without.
+_ENDING_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -168,8 +171,12 @@ def _subtract(end: float | None, start: float | None) -> float | None:
 
 def _explain(server: AsideServer, is_candidate: bool, error: Failed) -> Exception:
     if error.gone:
-        code = server.process.poll()
-        return _miss(server, str(error) if code is None else f"its process ended with exit code {code}")
+        try:
+            # Its connections are gone a moment before it has ended.
+            code = server.process.wait(_ENDING_SECONDS)
+        except subprocess.TimeoutExpired:
+            return _miss(server, str(error))
+        return _miss(server, f"its process ended with exit code {code}")
     if not is_candidate:
         return _give_up(server, str(error))
     return SandboxFailed(
