@@ -66,6 +66,7 @@ lock: environment-dev ## write requirements*.txt anew from requirements*.in (UPG
 	@$(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) requirements-bench.in -o requirements-bench.txt
 	@$(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) requirements-serving.in -o requirements-serving.txt
 	@$(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) requirements-bench-servers.in -o requirements-bench-servers.txt
+	@$(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) requirements-script-mode.in -o requirements-script-mode.txt
 
 screenshots: environment-dev browser ## take the README's pictures of the running system (TERMINAL=file: and of what it printed)
 	@$(PYTHON) -m tests.browser.take_screenshots $(if $(TERMINAL),--terminal $(TERMINAL))

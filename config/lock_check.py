@@ -20,6 +20,7 @@ _NAMES = (
     "requirements-bench",
     "requirements-bench-servers",
     "requirements-serving",
+    "requirements-script-mode",
 )
 
 

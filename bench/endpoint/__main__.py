@@ -42,8 +42,8 @@ from bench.endpoint.plans import (
 from bench.endpoint.servers import Plan, Running, ask, read_predictions, start, wait_for_answer
 from bench.endpoint.spent import measure_peak
 from bench.endpoint.wrk import prepare_wrk
-from bench.peers import prepare_python
 from bench.results import find_versions, read_load, write_results
+from config.side_environments import prepare_python
 from include.scoring.compiled.document import FILE_NAME
 from include.settings import load_settings
 

@@ -20,8 +20,8 @@ from statistics import median
 
 from bench.gate_10m.data import write_flights
 from bench.gate_10m.rules import RULES
-from bench.peers import prepare_python
 from bench.results import Measured, find_versions, read_load, write_results
+from config.side_environments import prepare_python
 from include.settings import PROJECT_ROOT
 
 FIGURE = "gate_10m_cpu_vs_gx_pandas"
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     chosen = parser.parse_args(arguments)
-    pythons = dict.fromkeys((OURS, *PEERS), sys.executable) | {"pandera": prepare_python()}
+    pythons = dict.fromkeys((OURS, *PEERS), sys.executable) | {"pandera": prepare_python("bench")}
     load = read_load()
     spent: dict[str, list[Spent]] = {variant: [] for variant in pythons}
     with tempfile.TemporaryDirectory(prefix="tollgate-bench-") as folder:

@@ -2,7 +2,8 @@
 
 An entry is ``{"match": part of the image's URI, "serve": [command], "train": [command], "process": [command], "env":
 {…}}``; the first that matches counts. ``{python}``, ``{project}``, ``{port}``, ``{model_dir}``, ``{folder}`` (the
-container's own) and ``{base}`` (what a container sees as /opt/ml) are filled in. A list of several commands may be
+container's own), ``{base}`` (what a container sees as /opt/ml) and ``{script_mode_python}`` (which has
+``sagemaker-training``, and is made when it is first asked for) are filled in. A list of several commands may be
 given by TOLLGATE_EMULATOR_IMAGES.
 """
 
@@ -13,8 +14,18 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from config.side_environments import prepare_python
 from include.errors import SettingsError
 from include.settings import PROJECT_ROOT
+
+
+class _Places(dict[str, str]):
+    """What is filled in, and one place that costs something."""
+
+    def __missing__(self, name: str) -> str:
+        if name != "script_mode_python":
+            raise KeyError(name)
+        return prepare_python("script-mode")
 
 
 @dataclass(frozen=True)
@@ -27,7 +38,7 @@ class Image:
 
     def fill(self, purpose: str, values: dict[str, str]) -> tuple[list[str], dict[str, str]]:
         """The command for ``purpose`` and the environment, with their places filled."""
-        values = {"python": sys.executable, "project": str(PROJECT_ROOT), **values}
+        values = _Places({"python": sys.executable, "project": str(PROJECT_ROOT), **values})
         command = [part.format_map(values) for part in self.commands[purpose]]
         return command, {name: text.format_map(values) for name, text in self.env.items()}
 

@@ -6,7 +6,7 @@ the path of a training job, the project is not.
 
 from __future__ import annotations
 
-from sagemaker_training import entry_point, environment, runner  # type: ignore[import-untyped]
+from sagemaker_training import entry_point, environment, runner  # type: ignore[import-not-found]
 
 
 def main() -> None:
