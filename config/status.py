@@ -106,7 +106,7 @@ def describe_endpoint(status: EndpointStatus) -> str:
     if status.previous_version:
         text += f"\n  before it: version {status.previous_version}"
     if not status.agree:
-        text += f"\n  but version {status.declared_version} is to be served: {status.problem or status.state}"
+        text += f"\n  but version {status.declared_version} was asked for: {status.problem or status.state}"
     return text
 
 

@@ -109,7 +109,7 @@ def test_an_endpoint_that_serves_something_else_than_it_should_is_said() -> None
     text = describe_endpoint(status)
     assert "serves version 2" in text
     assert "2026-01-02 03:04:05 UTC" in text
-    assert "version 3 is to be served: no" in text
+    assert "version 3 was asked for: no" in text
     assert "scored by" not in text
     nothing = EndpointStatus("p", "u", "down", None, None, True, problem="it does not answer")
     assert describe_endpoint(nothing) == "serves nothing: it does not answer"
