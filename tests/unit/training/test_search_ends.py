@@ -25,8 +25,8 @@ from include.tracking.entries import read_tags
 from include.tracking.runs import open_run
 from include.training.fit import fit_candidate
 from include.training.search import FOUND_TAG
-from include.training.search_clock import Limit, SearchPlan
-from include.training.trials import run_trial
+from include.training.search_clock import Clock, Limit, SearchPlan
+from include.training.trials import TrialResult, run_trial
 from tests.unit.toy import features
 from tests.unit.training.searches import (
     begin,
@@ -99,6 +99,28 @@ def test_it_stops_when_there_is_no_time_for_another_trial_with_the_best_so_far(
     assert re.search(reason, tag)
 
 
+@pytest.mark.parametrize(
+    ("trial", "forecast", "trials", "stop"),
+    [
+        # One more of 30 s, or two side by side, and then a fit on a quarter more rows: 67.5 s in all.
+        (30.0, 0.0, 1, ""),
+        (30.0, 0.0, 2, ""),
+        # One after another, 97.5 s; a fit that was forecast, 120 s; longer trials, 180 s.
+        (30.0, 0.0, 3, "short"),
+        (30.0, 90.0, 1, "short"),
+        (80.0, 0.0, 1, "short"),
+    ],
+)
+def test_the_fit_after_it_is_left_its_time(trial: float, forecast: float, trials: int, stop: str) -> None:
+    now = time.monotonic()
+    plan = SearchPlan(limits=(Limit("long", now + 95), Limit("short", now + 85)), fit_seconds=forecast)
+    searched = declare("clocked").training.candidates[0].search
+    assert searched is not None
+    clock = Clock(searched, plan, ratio=1.25, side=2)
+    clock.count(TrialResult(0.7, trial, trial), taken_over=False)
+    assert clock.find_stop(trials) == stop
+
+
 def test_without_any_time_it_is_fitted_as_the_search_would_have_begun(tracked: Settings, tmp_path: Path) -> None:
     pipeline = declare("no_time")
     training_set, run_id = begin(tracked, pipeline, tmp_path)
@@ -158,6 +180,22 @@ def test_a_search_that_was_killed_goes_on_and_repeats_nothing(
     whole = search(tracked, pipeline, training_set, calm)
     assert read_trials(tracked, pipeline, calm) == read_trials(tracked, pipeline, run_id)
     assert (whole.parameters, whole.value, whole.trials) == (found.parameters, found.value, found.trials)
+
+
+def test_a_trial_that_was_stored_and_not_closed_is_closed_when_it_is_taken_over(
+    tracked: Settings, tmp_path: Path
+) -> None:
+    """Killed between the two; or swept as killed after both."""
+    pipeline = declare("half_closed", trials=2, at_once=2)
+    training_set, run_id = begin(tracked, pipeline, tmp_path)
+    search(tracked, pipeline, training_set, run_id)
+    open_one, swept = (run.info.run_id for run in list_trials(tracked, pipeline, run_id))
+    with open_client(tracked) as client:
+        client.delete_tag(run_id, FOUND_TAG)
+        client.update_run(open_one, status="RUNNING")
+        client.set_terminated(swept, "KILLED")
+    search(tracked, pipeline, training_set, run_id)
+    assert [run.info.status for run in list_trials(tracked, pipeline, run_id)] == ["FINISHED"] * 2
 
 
 def test_a_declaration_that_changed_in_between_is_refused(tracked: Settings, tmp_path: Path) -> None:
