@@ -7,6 +7,7 @@ same values. What MLflow takes for its runs is the same everywhere and is left o
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -111,7 +112,7 @@ def measure_overhead(settings: Settings, pipeline: Pipeline, training_set: Train
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write ``bench/results/`` for both figures."""
-    del arguments
+    argparse.ArgumentParser(prog="python -m bench.cluster", description=__doc__).parse_args(arguments)
     load = read_load()
     with tempfile.TemporaryDirectory(prefix="tollgate-bench-") as folder:
         settings = load_settings({"TOLLGATE_HOME": f"{folder}/home"})

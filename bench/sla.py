@@ -23,7 +23,6 @@ from bench import system
 from bench.memory import read_peak
 from bench.results import Measured, find_versions, read_load, write_results
 from config.supervise import Supervisor
-from include.errors import TransientError
 from include.sla.misses import list_misses
 from include.sla.watch import LOOK_SECONDS
 
@@ -76,13 +75,8 @@ def find_arrivals(folder: Path, run_ids: Sequence[str]) -> dict[str, float]:
 
 
 def _trigger(running: system.RunningSystem, dag_id: str, run_id: str) -> str:
-    """Start a run. Airflow on SQLite now and then refuses a write that meets another; the run is then not made."""
-    for _ in range(20):
-        try:
-            return running.api.trigger(dag_id, dag_run_id=run_id)
-        except TransientError:
-            time.sleep(0.5)
-    raise SystemExit(f"Airflow does not make {run_id} of {dag_id}.")
+    """Start a run."""
+    return running.insist(lambda: running.api.trigger(dag_id, dag_run_id=run_id), f"make {run_id} of {dag_id}")
 
 
 def measure_delays(running: system.RunningSystem) -> list[float]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 
@@ -26,6 +27,7 @@ from include.declaration.loader import load_pipelines
 from include.errors import TransientError
 from include.settings import PROJECT_ROOT
 
+T = TypeVar("T")
 BY_AIRFLOW, BY_PYTHON = "by_airflow", "by_python"
 # The flights with all their work, and rules under which every month is deployed: a refused month would end half-way.
 _DECLARATION = """
@@ -99,15 +101,19 @@ class RunningSystem:
                 time.sleep(_LOOK_SECONDS)
         raise SystemExit(f"{partition} of {pipeline} was not served within {_LONGEST_SECONDS:.0f} s")
 
-    def pause(self, dag_id: str) -> None:
-        """Keep a DAG from starting runs. Airflow on SQLite now and then refuses a write that meets another."""
+    def insist(self, write: Callable[[], T], what: str) -> T:
+        """Its answer to a write: Airflow on SQLite now and then refuses one that meets another, and has then done
+        nothing."""
         for _ in range(20):
             try:
-                self.api.call("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
-                return
+                return write()
             except TransientError:
                 time.sleep(0.5)
-        raise SystemExit(f"Airflow does not pause {dag_id}.")
+        raise SystemExit(f"Airflow does not {what}.")
+
+    def pause(self, dag_id: str) -> None:
+        """Keep a DAG from starting runs."""
+        self.insist(lambda: self.api.call("PATCH", f"/dags/{dag_id}", json={"is_paused": True}), f"pause {dag_id}")
 
     def wait_until_idle(self) -> None:
         """What goes on after the serving (replay, records, closing of runs) must not disturb what comes next."""

@@ -11,7 +11,7 @@ from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 from airflow.sdk.definitions.decorators import TaskDecoratorCollection
 
 import tollgate_alerts
-from include.declaration.limits import RETRIES, TASK_LIMIT, limit_rollout, limit_training
+from include.declaration.limits import RETRIES, TASK_LIMIT, limit_fit, limit_rollout, limit_training
 from include.declaration.models import Pipeline
 from include.errors import TerminalError
 from include.settings import load_settings
@@ -52,13 +52,12 @@ def make_rung_arguments(pipeline: Pipeline, name: str) -> dict[str, Any]:
     """A fit on a rung: where Airflow is to run it, how long it may take there, how many of them at once. What the rung
     leaves open is as for every training."""
     rung = pipeline.training.ladder.find(name)
-    minutes = rung.max_minutes or pipeline.training.max_minutes
     places = {"queue": rung.queue, "pool": rung.pool, "executor": rung.executor}
     told: dict[str, Any] = {place: value for place, value in places.items() if value is not None}
     if rung.kind == "dask" and rung.address is None:
         # An embedded cluster has all cores: two of them at once would take them from each other.
         told["max_active_tis_per_dagrun"] = 1
-    return {**make_training_arguments(pipeline), "execution_timeout": timedelta(minutes=minutes), **told}
+    return {**make_training_arguments(pipeline), "execution_timeout": limit_fit(pipeline, rung), **told}
 
 
 def make_rollout_arguments(pipeline: Pipeline) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from include.declaration.ladder import Rung
 from include.declaration.models import Pipeline
 
 # Three retries outlive a server that is restarted by its supervisor (seconds) and a task that was killed with its
@@ -19,6 +20,11 @@ _ROLLOUT = ("shift_traffic", "await_rollout", "await_rollback")
 def limit_training(pipeline: Pipeline) -> timedelta:
     """A fit may take as long as its declaration says, and no longer."""
     return timedelta(minutes=pipeline.training.max_minutes)
+
+
+def limit_fit(pipeline: Pipeline, rung: Rung) -> timedelta:
+    """A fit on a rung may take as long as that says, or else as every training."""
+    return limit_training(pipeline) if rung.max_minutes is None else timedelta(minutes=rung.max_minutes)
 
 
 def limit_rollout(pipeline: Pipeline) -> timedelta:

@@ -7,6 +7,7 @@ import time
 
 from include.contracts import TrainingSet
 from include.declaration.ladder import Rung
+from include.declaration.limits import limit_fit
 from include.declaration.models import Pipeline
 from include.runtime.expectation import Point
 from include.runtime.forecast import list_past_fits
@@ -38,9 +39,8 @@ def plan_search(
     """
     if find_candidate(pipeline, candidate_name).search is None:
         return None
-    now, limits = time.monotonic(), []
-    minutes = rung.max_minutes or pipeline.training.max_minutes
-    limits.append(Limit(f"the limit of a fit ({minutes:g} minutes)", now + 60 * minutes * (1 - _MARGIN)))
+    now, most = time.monotonic(), limit_fit(pipeline, rung).total_seconds()
+    limits = [Limit(f"the limit of a fit ({most / 60:g} minutes)", now + most * (1 - _MARGIN))]
     allowance = read_allowance(pipeline)
     if allowance is not None:
         rest = measure_rest(settings, pipeline) or _MARGIN * allowance

@@ -105,8 +105,7 @@ def close_run(
         run = client.get_run(run_id)
         swept: list[str] = []
         if sweep_children:
-            below = _list_below(client, run.info.experiment_id, run_id)
-            swept = [each.info.run_id for each in below if each.info.status not in TERMINAL_STATUSES]
+            swept = _list_open_below(client, run.info.experiment_id, run_id)
             for each_id in swept:
                 client.set_terminated(each_id, "KILLED")
         if run.info.status != status:
@@ -114,11 +113,15 @@ def close_run(
         return swept
 
 
-def _list_below(client: MlflowClient, experiment_id: str, run_id: str) -> list[Run]:
-    """Children, and theirs (the trials of a search), each before its parent."""
-    found: list[Run] = []
+def _list_open_below(client: MlflowClient, experiment_id: str, run_id: str) -> list[str]:
+    """Open children, and theirs (the trials of a search), each before its parent.
+
+    Below a closed run nothing is looked for: what was open there was closed before it.
+    """
+    found: list[str] = []
     for child in list(iterate_runs(client, experiment_id, f"tags.`{PARENT_TAG}` = {_quote(run_id)}")):
-        found += [*_list_below(client, experiment_id, child.info.run_id), child]
+        if child.info.status not in TERMINAL_STATUSES:
+            found += [*_list_open_below(client, experiment_id, child.info.run_id), child.info.run_id]
     return found
 
 
@@ -168,9 +171,10 @@ def log_blessing(settings: Settings, run_id: str, blessing: Blessing, links: Map
         "tollgate.blessed_candidate": blessing.candidate,
         "tollgate.champion_version": blessing.champion_version or "none",
     }
-    for target in dict.fromkeys((run_id, blessing.candidate_run_id)):
+    searched = read_tags(settings, blessing.candidate_run_id).get(SEARCH_TAG)
+    notes = {run_id: note, blessing.candidate_run_id: f"{note}\n\n{searched}" if searched else note}
+    for target, own_note in notes.items():
         log_json(settings, target, pack(blessing), "blessing/blessing.json")
         log_text(settings, target, text, "blessing/blessing.md")
-        searched = read_tags(settings, target).get(SEARCH_TAG)
         set_tags(settings, target, tags)
-        set_note(settings, target, f"{note}\n\n{searched}" if searched else note)
+        set_note(settings, target, own_note)

@@ -10,14 +10,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from include.contracts import TrainingSet
+from include.contracts import TrainingSet, pack, unpack
 from include.declaration.ladder import Rung
-from include.declaration.models import Candidate, Pipeline
+from include.declaration.models import Pipeline
 from include.declaration.search import Search
 from include.errors import TrainingDataInvalid
 from include.metrics import is_lower_better
@@ -33,14 +32,13 @@ from include.training.evaluate import read_rows
 from include.training.search_clock import Clock, SearchPlan
 from include.training.search_trials import Making, Trial, make_trials
 from include.training.study import Study
-from include.training.trials import Places, TrialRows, open_places
+from include.training.trials import TrialRows, open_places
 from include.training.validation import cut_newest_days
 
 _log = logging.getLogger("tollgate.search")
 # On the candidate's run: what its first trials are, fixed by the first try; what came of them, fixed by the last.
 STARTS_TAG = "tollgate.search_starts"
 FOUND_TAG = "tollgate.search_found"
-_NOWHERE = nullcontext(Places(lambda estimators: []))
 
 
 @dataclass(frozen=True)
@@ -84,10 +82,12 @@ def search_parameters(
     recipe does not take), TrackingConflict (an earlier try made other trials), TrackingUnavailable, ClusterUnavailable.
     """
     candidate = find_candidate(pipeline, candidate_name)
-    search = _get_search(candidate)
+    search = candidate.search
+    if search is None:
+        raise ValueError(f"candidate {candidate_name!r} declares no search")
     tags = read_tags(settings, run_id)
     if FOUND_TAG in tags:
-        found = Found(**json.loads(tags[FOUND_TAG]))
+        found = unpack(Found, json.loads(tags[FOUND_TAG]))
         meter.add("search", found.seconds, found.cpu_seconds)
         return found
     if STARTS_TAG in tags:
@@ -101,9 +101,7 @@ def search_parameters(
         earlier = take_over_trials(settings, run_id)
         making = Making(settings, pipeline, candidate, run_id, metric, threads)
         study = Study(search, pipeline.training.seed, is_lower_better(metric), starts)
-        # A cluster is not started for what is all there already.
-        all_there = len(earlier) >= search.trials
-        with _NOWHERE if all_there else open_places(rung, settings.cores, rows, metric, threads) as places:
+        with open_places(rung, settings.cores, rows, metric, threads) as places:
             clock = Clock(search, plan, 1 + len(rows.newer) / len(rows.older), places.side)
             made = make_trials(making, study, earlier, places, clock)
     for trial in made.trials.values():
@@ -117,46 +115,40 @@ def search_parameters(
         else f"All {search.trials} declared trials were made."
     )
     spent = (meter.seconds.search, meter.cpu.search)
-    found = _choose_best(candidate, made.trials, metric, starts, spent, reason)
+    begin = {**search.begin(), **starts[0]}
+    found = _choose_best(candidate_name, made.trials, metric, begin, spent, reason)
     told = found.describe()
     _log.info("%s: %s", candidate_name, told)
     set_note(settings, run_id, told)
-    set_tags(settings, run_id, {SEARCH_TAG: told[:4000], FOUND_TAG: json.dumps(found.__dict__)})
+    set_tags(settings, run_id, {SEARCH_TAG: told[:4000], FOUND_TAG: json.dumps(pack(found))})
     return found
 
 
 def _choose_best(
-    candidate: Candidate,
+    candidate_name: str,
     trials: Mapping[int, Trial],
     metric: str,
-    starts: Sequence[Mapping[str, Any]],
+    begin: Mapping[str, Any],
     spent: tuple[float, float],
     reason: str,
 ) -> Found:
-    """The trial with the best value, of equals the first."""
-    search = _get_search(candidate)
+    """The trial with the best value, of equals the first; without any, what the search ``begin``s with."""
     if not trials:
-        return Found({**search.begin(), **(starts[0] if starts else {})}, 0, 0, None, metric, None, *spent, reason)
+        return Found(begin, 0, 0, None, metric, None, *spent, reason)
     values = {number: trial.result.value for number, trial in sorted(trials.items()) if trial.result.value is not None}
     if not values:
         raise TrainingDataInvalid(
-            f"All {len(trials)} trials of the search of {candidate.name!r} failed; the first: "
+            f"All {len(trials)} trials of the search of {candidate_name!r} failed; the first: "
             f"{trials[min(trials)].result.problem}. {reason}",
             next_step="Correct the ranges of its search, or the data; each trial's MLflow run says why it failed.",
             measure="search",
-            candidate=candidate.name,
+            candidate=candidate_name,
             trials=len(trials),
         )
     sign = -1.0 if is_lower_better(metric) else 1.0
     best = max(values, key=lambda number: sign * values[number])
     failed = len(trials) - len(values)
     return Found(dict(trials[best].parameters), len(trials), failed, best, metric, values[best], *spent, reason)
-
-
-def _get_search(candidate: Candidate) -> Search:
-    if candidate.search is None:
-        raise ValueError(f"candidate {candidate.name!r} declares no search")
-    return candidate.search
 
 
 def _choose_starts(search: Search, known: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

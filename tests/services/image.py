@@ -46,26 +46,14 @@ PIPELINE = PIPELINE.model_copy(
 _LADDER = """
 from include.declaration import Ladder as _Ladder, Rung as _Rung, Sla as _Sla
 
+_RUNGS = (
+    _Rung(name="small", kind="queue", queue="default"),
+    _Rung(name="big", kind="queue", queue="training", speeds_up=("rows", "memory"), speed=10.0, cost_per_hour=3.6),
+)
 PIPELINE = PIPELINE.model_copy(
     update={
         "sla": _Sla(train_model="10m"),
-        "training": PIPELINE.training.model_copy(
-            update={
-                "ladder": _Ladder(
-                    rungs=(
-                        _Rung(name="small", kind="queue", queue="default"),
-                        _Rung(
-                            name="big",
-                            kind="queue",
-                            queue="training",
-                            speeds_up=("rows", "memory"),
-                            speed=10.0,
-                            cost_per_hour=3.6,
-                        ),
-                    ),
-                )
-            }
-        ),
+        "training": PIPELINE.training.model_copy(update={"ladder": _Ladder(rungs=_RUNGS)}),
     }
 )
 """

@@ -133,6 +133,14 @@ def test_the_champions_candidate_is_first_and_so_is_its_configuration(tracked: S
     assert order_candidates(tracked, pipeline) == ["trees", "linear"]
     (start,) = plan(tracked, pipeline).starts
     assert 5 <= start["max_iter"] <= 45
+    # Another candidate's search learns nothing from it.
+    other = pipeline.training.candidates[1].model_copy(update={"name": "other"})
+    with_other = pipeline.training.model_copy(update={"candidates": (other,)})
+    rung = pipeline.training.ladder.rungs[0]
+    alone = pipeline.model_copy(update={"training": with_other})
+    planned = plan_search(tracked, alone, training_set, "other", rung, DAG_RUN, 0.0)
+    assert planned is not None
+    assert planned.starts == ()
     ladder = Ladder(rungs=(Rung(name="worker"), Rung(name="big", kind="queue", queue="big", speeds_up=("memory",))))
     laddered = search_in(pipeline, ladder=ladder)
     chosen = Choice("big", False, "", 0.0, None)

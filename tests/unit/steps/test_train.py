@@ -114,7 +114,9 @@ def test_where_no_candidate_has_a_figure_the_blessing_says_so_and_refuses(tracke
     for model in trained:
         pd.read_parquet(model.predictions_path).assign(prediction=math.nan).to_parquet(model.predictions_path)
     numberless = [dataclasses.replace(model, metrics=dict.fromkeys(model.metrics, math.nan)) for model in trained]
-    blessing = bless_best(tracked, pipeline, training_set, numberless, parent, identify(pipeline, "bless_best"))
+    # They come as they were fitted: the champion's candidate first, whatever is declared first.
+    as_fitted = numberless[::-1]
+    blessing = bless_best(tracked, pipeline, training_set, as_fitted, parent, identify(pipeline, "bless_best"))
     assert not blessing.blessed
     assert blessing.candidate == "linear"
     assert "roc_auc of linear is not a number, so it cannot be judged." in blessing.reasons

@@ -12,6 +12,7 @@ from include.errors import NotBlessed, TrackingConflict, UnsafeModel
 from include.scoring.scorer import load_scorer
 from include.settings import Settings
 from include.tracking.client import open_client
+from include.tracking.entries import read_tags
 from include.tracking.models import download_model, log_scorer
 from include.tracking.registry import (
     get_challenger,
@@ -23,7 +24,7 @@ from include.tracking.registry import (
     register_version,
     set_challenger,
 )
-from include.tracking.runs import log_blessing, open_run
+from include.tracking.runs import SEARCH_TAG, log_blessing, open_run
 from tests.unit.factory import make_pipeline
 from tests.unit.tracking.factory import fit_scorer, make_blessing, make_requests, make_training_set
 
@@ -113,6 +114,16 @@ def test_promotion_remembers_the_previous_champion_and_repeats_harmlessly(tracke
     assert (get_champion(tracked, pipeline.name), get_previous_champion(tracked, pipeline.name)) == (first, second)
     with pytest.raises(TrackingConflict, match="no registered version '9'"):
         promote_champion(tracked, pipeline.name, "9", "?")
+
+
+def test_how_a_candidates_search_ended_is_said_below_the_verdict_on_its_own_run(tracked: Settings) -> None:
+    pipeline = make_pipeline("searched_verdict")
+    parent = open_run(tracked, pipeline.name, "p", "p", {})
+    child = open_run(tracked, pipeline.name, "p/c", "c", {SEARCH_TAG: "Trial 3 was the best."}, parent_run_id=parent)
+    for _ in range(2):
+        log_blessing(tracked, parent, make_blessing(pipeline, child, "models:/m-x"), {})
+    notes = [read_tags(tracked, run)["mlflow.note.content"] for run in (child, parent)]
+    assert notes[0] == f"{notes[1]}\n\nTrial 3 was the best."
 
 
 def test_the_verdict_is_on_the_run_the_parent_and_as_a_file(tracked: Settings) -> None:
