@@ -10,13 +10,12 @@ from typing import Protocol
 
 from include.declaration import AutoRollback, Deployment, Pipeline, Rollout, TrafficRouting
 from include.deployment.door import open_target
-from include.deployment.recorded import record_live
 from include.deployment.target import DeploymentTarget, Progress, Release
 from include.scoring.scorer import Scorer
 from include.settings import Settings
 from tests.unit.cloud.fake_aws import FakeAws
 from tests.unit.deployment.conftest import write_predictions
-from tests.unit.deployment.hosted import declare_pipeline
+from tests.unit.deployment.hosted import declare_pipeline, record_served
 from tests.unit.deployment.steps import StartEndpoint, make_version
 from tests.unit.factory import make_pipeline
 from tests.unit.served_models import fit_scorer, save_compiled
@@ -123,8 +122,7 @@ class SageMakerHarness:
         self.aws.settle("an alarm is in ALARM state" if failed else "")
 
     def record(self, progress: Progress, left: str | None = None) -> None:
-        given = (self.settings, self.pipeline.name, "sagemaker", "url", progress, "2013-01", "a test", "because")
-        record_live(*given, left=left)
+        record_served(self.settings, self.pipeline, progress, left)
 
     def list_made(self) -> list[str]:
         made = ("ModelName", "EndpointConfigName", "ModelPackageDescription")
