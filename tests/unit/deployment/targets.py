@@ -67,7 +67,8 @@ class Models:
 
 
 class LocalHarness:
-    """The endpoint's own process on this machine; what is under way has ended when ``deploy`` returns."""
+    """The endpoint's own process on this machine. What is under way has ended when ``deploy`` returns, and its workers
+    say so a moment later."""
 
     def __init__(self, settings: Settings, folder: Path, start_endpoint: StartEndpoint) -> None:
         rollout = Rollout(
@@ -79,10 +80,7 @@ class LocalHarness:
         self.pipeline = make_pipeline(deployment=Deployment(rollout=rollout, swap_seconds=60, sandbox_seconds=60))
         self._models = Models(self.pipeline, folder)
         self._server = start_endpoint()
-        deadline = time.monotonic() + 60
-        while self.open().status().state == "changing":
-            assert time.monotonic() < deadline, "the endpoint is still starting"
-            time.sleep(0.05)
+        self.settle()
 
     def open(self) -> DeploymentTarget:
         return open_target(self.settings, self.pipeline)
@@ -91,7 +89,10 @@ class LocalHarness:
         return self._models.make_release(number, bad=bad, by=by)
 
     def settle(self, *, failed: bool = False) -> None:
-        pass
+        deadline = time.monotonic() + 60
+        while self.open().status().state == "changing":
+            assert time.monotonic() < deadline, "the endpoint is still starting, or its rollout goes on"
+            time.sleep(0.05)
 
     def record(self, progress: Progress, left: str | None = None) -> None:
         pass  # it does so itself
