@@ -127,7 +127,9 @@ class TollgateDeployments(BaseDeploymentClient):
         with _as_mlflow():
             answer = open_target(self._settings, self._pipeline).predict(body, "application/json")
         if answer.status != 200:
-            raise MlflowException(f"The endpoint refused it ({answer.status}): {answer.body[:500].decode()}")
+            raise MlflowException(
+                f"The endpoint refused it ({answer.status}): {answer.body[:500].decode(errors='replace')}"
+            )
         response: PredictionsResponse = PredictionsResponse.from_json(answer.body)
         return response
 

@@ -70,7 +70,8 @@ def _ask(site: Site, pipeline: Pipeline, requests: Sequence[dict[str, Any]]) -> 
         address = write_origin(site.settings.endpoint_host, site.settings.endpoint_port + offset)
         return address, ask_endpoint(address, requests, site.settings.endpoint_token)
     target = open_target(site.settings, pipeline)
-    url = target.status().url
+    status = target.status()
+    url = status.url
     answer = target.predict(json.dumps({"dataframe_records": list(requests)}).encode(), "application/json")
     if answer.status != 200:
         raise EndpointUnavailable(
@@ -79,7 +80,8 @@ def _ask(site: Site, pipeline: Pipeline, requests: Sequence[dict[str, Any]]) -> 
             url=url,
             version=None,
         )
-    return url, json.loads(answer.body)
+    # MLflow's own servers do not say which version they serve.
+    return url, {"model_version": status.served_version, **json.loads(answer.body)}
 
 
 def _show_predictions(site: Site, pipeline: Pipeline) -> None:

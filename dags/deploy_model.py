@@ -157,7 +157,7 @@ def build_deploy_model(pipeline: Pipeline) -> DAG:
         def roll_out(decision: Any = "") -> tuple[Any, Any]:
             """First and last task of the rollout: our own on this machine, else one that the service runs."""
             if pipeline.deployment.port_offset is not None:
-                only = shift_traffic(version, decision) if decision else shift_traffic(version)
+                only = shift_traffic(version, decision)
                 return only, only
             asked = begin_rollout.override(task_id="shift_traffic")(version, decision)
             limit = limit_rollout(pipeline)

@@ -26,7 +26,7 @@ _THROTTLED = {
     "ModelNotReadyException",
 }
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "ExpiredIdentityToken"}
-# S3 answers HEAD without a word: with "400" where the token has expired.
+# S3 answers HEAD without a word: with "400" where the token has expired, with "403" where it is not allowed.
 _LATER = {
     "400",
     "RequestTimeout",
@@ -38,6 +38,7 @@ _LATER = {
 _DENIED = {
     "AccessDenied",
     "AccessDeniedException",
+    "403",
     "UnrecognizedClientException",
     "InvalidClientTokenId",
     "InvalidAccessKeyId",

@@ -34,8 +34,9 @@ def _read_registry(settings: Settings, pipeline: str) -> dict[str, str]:
 
 def _link_named_run(settings: Settings, named: str) -> str:
     """Page of a run that a record names as "DAG/run"; empty for anything else that deploys or trains."""
-    dag_id, slash, run_id = named.partition("/")
-    return link_run(settings, dag_id, run_id) if slash else ""
+    dag_id, _, run_id = named.partition("/")
+    # A DAG is named pipeline.stage; who deploys by hand is named "by hand/…".
+    return link_run(settings, dag_id, run_id) if run_id and "." in dag_id else ""
 
 
 def _link_row(settings: Settings, row: HistoryRow) -> dict[str, str]:

@@ -45,19 +45,15 @@ def read_status(settings: Settings, pipeline: Pipeline, connection: object | Non
         return status.read_status(settings, pipeline)
     told = open_target(settings, pipeline, connection).status()
     known = rebuild_pointer(settings, pipeline.name)
-    pointer = known if known is not None and known.version == told.served_version else None
-    return EndpointStatus(
+    shown = EndpointStatus(
         pipeline=pipeline.name,
         url=told.url,
         state=told.state,
         declared_version=told.declared_version,
         served_version=told.served_version,
         agree=told.agree,
-        partition=pointer.partition if pointer else None,
-        since=pointer.swapped_at if pointer else told.since,
-        by=pointer.by if pointer else None,
-        reason=pointer.reason if pointer else None,
-        previous_version=pointer.previous.version if pointer and pointer.previous else None,
+        since=told.since,
         problem=told.problem,
         notes=told.notes,
     )
+    return shown.explain(known if known is not None and known.version == told.served_version else None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from include.contracts import Deployment, pack, unpack
 from include.deployment.served import rebuild_pointer
 from include.deployment.target import Progress
@@ -43,13 +45,17 @@ def record_live(
 
 def note_retired(settings: Settings, pipeline_name: str, why: str) -> None:
     """What was deployed last is served no more, and nothing in its place."""
-    for key, record in reversed(list(list_records(settings, pipeline_name, _KIND))):
-        if not record.get("withdrawn_because"):
-            write_record(settings, pipeline_name, _KIND, key, {**record, "withdrawn_because": why})
-        return
+    last = _find_last(settings, pipeline_name)
+    if last is not None and not last[1].get("withdrawn_because"):
+        write_record(settings, pipeline_name, _KIND, last[0], {**last[1], "withdrawn_because": why})
 
 
 def is_retired(settings: Settings, pipeline_name: str) -> bool:
     """Whether somebody ended the serving on purpose, and nothing was deployed since."""
+    last = _find_last(settings, pipeline_name)
+    return last is not None and bool(last[1].get("withdrawn_because"))
+
+
+def _find_last(settings: Settings, pipeline_name: str) -> tuple[str, dict[str, Any]] | None:
     records = list(list_records(settings, pipeline_name, _KIND))
-    return bool(records) and bool(records[-1][1].get("withdrawn_because"))
+    return records[-1] if records else None

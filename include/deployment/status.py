@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from include.pointer import Pointer
 
 
 @dataclass(frozen=True)
@@ -39,3 +41,16 @@ class EndpointStatus:
     capture: str | None = None
     rollout: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+
+    def explain(self, pointer: Pointer | None) -> EndpointStatus:
+        """The same with what ``pointer`` says of its swap; as it is without one."""
+        if pointer is None:
+            return self
+        return replace(
+            self,
+            partition=pointer.partition,
+            since=pointer.swapped_at,
+            by=pointer.by,
+            reason=pointer.reason,
+            previous_version=pointer.previous.version if pointer.previous else None,
+        )

@@ -161,14 +161,17 @@ def plan_pipeline(settings: Settings, pipeline: Any, now: float) -> PlannedPipel
         due = list_due(data, parse_duration(sla.freshness).total_seconds(), now)
     objectives = {"0.5": gate.p50_ms, "0.95": gate.p95_ms, "0.99": gate.p99_ms}
     asked = {quantile: bound for quantile, bound in objectives.items() if bound is not None}
-    host = settings.endpoint_host if settings.endpoint_host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
     offset = pipeline.deployment.port_offset
-    latency = PlannedLatency(
-        address=f"http://{f'[{host}]' if ':' in host else host}:{settings.endpoint_port + (offset or 0)}/metrics",
-        objectives=asked,
-        every=parse_duration(sla.latency.every).total_seconds(),
-        requests=sla.latency.requests,
-    )
+    latency: PlannedLatency | None = None
+    # What a service serves is watched there: an alarm of the release holds ModelLatency against its bound.
+    if asked and offset is not None:
+        host = settings.endpoint_host if settings.endpoint_host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
+        latency = PlannedLatency(
+            address=f"http://{f'[{host}]' if ':' in host else host}:{settings.endpoint_port + offset}/metrics",
+            objectives=asked,
+            every=parse_duration(sla.latency.every).total_seconds(),
+            requests=sla.latency.requests,
+        )
     return PlannedPipeline(
         name=pipeline.name,
         owner=tuple(pipeline.owner),
@@ -181,8 +184,7 @@ def plan_pipeline(settings: Settings, pipeline: Any, now: float) -> PlannedPipel
         notifiers=tuple(PlannedNotifier(each.name, dict(each.arguments)) for each in sla.notifiers),
         freshness=sla.freshness or "",
         due=tuple(due),
-        # What a service serves is watched there: an alarm of the release holds ModelLatency against its bound.
-        latency=latency if asked and offset is not None else None,
+        latency=latency,
     )
 
 

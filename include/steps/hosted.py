@@ -61,6 +61,20 @@ def look_at_rollout(settings: Settings, pipeline: Pipeline, version: str, connec
         raise
 
 
+def expect_live(settings: Settings, pipeline: Pipeline, version: str, connection: object | None = None) -> Progress:
+    """The same look, once it should be over. Raises TargetBusy while the version is not live yet."""
+    progress = look_at_rollout(settings, pipeline, version, connection)
+    if progress.state != "live":
+        raise TargetBusy(
+            f"Version {version} is not live yet: {progress.detail}.",
+            next_step="It is tried again.",
+            target=pipeline.deployment.target.kind,
+            endpoint=pipeline.name,
+            state=progress.state,
+        )
+    return progress
+
+
 def finish_rollout(
     settings: Settings,
     pipeline: Pipeline,
@@ -74,15 +88,7 @@ def finish_rollout(
     Raises TargetBusy while it is not live yet, RolledBack when it is not any more, and AnswersDiffer, with the version
     before asked for again, when an answer is not the stored one.
     """
-    progress = look_at_rollout(settings, pipeline, version.version, connection)
-    if progress.state != "live":
-        raise TargetBusy(
-            f"Version {version.version} is not live yet: {progress.detail}.",
-            next_step="It is tried again.",
-            target=pipeline.deployment.target.kind,
-            endpoint=pipeline.name,
-            state=progress.state,
-        )
+    progress = expect_live(settings, pipeline, version.version, connection)
     target = open_target(settings, pipeline, connection)
     by = f"{identity.dag_id}/{identity.run_id}"
     try:

@@ -16,7 +16,6 @@ from include.errors import (
     AnswersDiffer,
     NotBlessed,
     RolledBack,
-    TargetBusy,
     TerminalError,
     TollgateError,
     TrackingUnavailable,
@@ -27,7 +26,7 @@ from include.mail.outbox import queue_mail
 from include.pointer import list_pointers
 from include.records import utc_now
 from include.settings import Settings
-from include.steps.hosted import look_at_rollout, replay_stored
+from include.steps.hosted import expect_live, replay_stored
 from include.tracking.quick import read_standing
 from include.tracking.registry import get_version, promote_champion
 from include.tracking.rollbacks import note_rollback
@@ -81,18 +80,10 @@ def finish_rollback(
     even that back; then the version that was to be left is not left."""
     left = progress.previous_version or ""
     try:
-        seen = look_at_rollout(settings, pipeline, progress.version, connection)
+        seen = expect_live(settings, pipeline, progress.version, connection)
     except RolledBack:
         allow_again(settings, pipeline.name, left)
         raise
-    if seen.state != "live":
-        raise TargetBusy(
-            f"Version {progress.version} is not live yet: {seen.detail}.",
-            next_step="It is tried again.",
-            target=pipeline.deployment.target.kind,
-            endpoint=pipeline.name,
-            state=seen.state,
-        )
     target = open_target(settings, pipeline, connection)
     known = next(
         (each for each in list_pointers(rebuild_pointer(settings, pipeline.name)) if each.version == progress.version),
@@ -148,12 +139,13 @@ def go_back_and_wait(
     given = {"by": by, "who": who, "reason": reason}
     progress = begin_rollback(settings, pipeline, **given, version=version, connection=connection)
     deadline = time.monotonic() + limit_rollout(pipeline).total_seconds()
-    while time.monotonic() < deadline:
+    while True:
         try:
             return finish_rollback(settings, pipeline, progress, **given, connection=connection)
         except TransientError:
+            if time.monotonic() > deadline:
+                raise
             time.sleep(_LOOK_SECONDS)
-    return finish_rollback(settings, pipeline, progress, **given, connection=connection)
 
 
 def _is_blessed(settings: Settings, pipeline_name: str, version: str) -> bool:

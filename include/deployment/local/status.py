@@ -30,18 +30,13 @@ def read_status(settings: Settings, pipeline: Pipeline) -> EndpointStatus:
         problem = problem or error.message
     declared = pointer.version if pointer else None
     served = answer.get("version")
-    return EndpointStatus(
+    status = EndpointStatus(
         pipeline=pipeline.name,
         url=endpoint.url,
         state=str(answer.get("state", "down")),
         declared_version=declared,
         served_version=served,
         agree=declared == served,
-        partition=pointer.partition if pointer else None,
-        since=pointer.swapped_at if pointer else None,
-        by=pointer.by if pointer else None,
-        reason=pointer.reason if pointer else None,
-        previous_version=pointer.previous.version if pointer and pointer.previous else None,
         started_at=answer.get("started_at"),
         pid=answer.get("pid"),
         problem=problem,
@@ -51,6 +46,7 @@ def read_status(settings: Settings, pipeline: Pipeline) -> EndpointStatus:
         capture=_describe_capture(answer["capture"]) if answer.get("capture") else None,
         rollout=answer.get("rollout"),
     )
+    return status.explain(pointer)
 
 
 def _describe_capture(capture: dict[str, Any]) -> str:

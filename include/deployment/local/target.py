@@ -15,7 +15,7 @@ from include.deployment.local.status import read_status
 from include.deployment.local.switch import locate_endpoint, withdraw_version
 from include.deployment.recorded import note_retired
 from include.deployment.status import EndpointStatus
-from include.deployment.target import Answer, Progress, Release, TargetStatus
+from include.deployment.target import Answer, Progress, Release, State, TargetStatus
 from include.errors import EndpointUnavailable, RolledBack, TargetUnavailable, TerminalError
 from include.pointer import locate_endpoint_folder
 from include.settings import Settings
@@ -124,12 +124,10 @@ class LocalEndpoint:
             withdraw_version(endpoint, self._folder, pointer.version, why, seconds)
             note_retired(self._settings, self._pipeline.name, why)
 
-    def _progress(self, version: str, state: str, detail: str, previous: str | None) -> Progress:
+    def _progress(self, version: str, state: State, detail: str, previous: str | None) -> Progress:
         pointer = read_sound_pointer(self._folder)
         place = pointer.model_dir if pointer is not None and pointer.version == version else ""
-        return Progress(
-            version, "live" if state == "live" else "under_way", detail, previous_version=previous, place=place
-        )
+        return Progress(version, state, detail, previous_version=previous, place=place)
 
     def _say_down(self, status: EndpointStatus) -> TargetUnavailable:
         return TargetUnavailable(

@@ -21,7 +21,6 @@ class Artifact:
 
     path: Path
     sha256: str
-    size: int
 
 
 @contextlib.contextmanager
@@ -42,7 +41,7 @@ def pack_model(model_dir: Path) -> Iterator[Artifact]:
                     archive.addfile(entry, content)
         with path.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
-        yield Artifact(path, digest, path.stat().st_size)
+        yield Artifact(path, digest)
 
 
 def name_key(target: SageMakerTarget, pipeline_name: str, sha256: str) -> str:
@@ -50,16 +49,12 @@ def name_key(target: SageMakerTarget, pipeline_name: str, sha256: str) -> str:
     return f"{target.prefix}/{pipeline_name}/models/{sha256}/model.tar.gz"
 
 
-def upload_artifact(aws: Aws, target: SageMakerTarget, pipeline_name: str, artifact: Artifact) -> str:
-    """Have the artifact in the bucket once, and return its s3:// address.
+def upload_artifact(aws: Aws, bucket: str, key: str, artifact: Artifact) -> None:
+    """Have the artifact in the bucket once.
 
     An object appears whole or not at all, and its address holds its content: one that is there is the same.
     """
-    key = name_key(target, pipeline_name, artifact.sha256)
-    if aws.find("s3", "head_object", Bucket=target.bucket, Key=key) is None:
+    if aws.find("s3", "head_object", Bucket=bucket, Key=key) is None:
         with artifact.path.open("rb") as content:
             metadata = {"tollgate-sha256": artifact.sha256}
-            aws.make(
-                "s3", "put_object", Bucket=target.bucket, Key=key, Body=content, Metadata=metadata, IfNoneMatch="*"
-            )
-    return f"s3://{target.bucket}/{key}"
+            aws.make("s3", "put_object", Bucket=bucket, Key=key, Body=content, Metadata=metadata, IfNoneMatch="*")

@@ -40,7 +40,7 @@ def _register(aws: Aws, pipeline: Pipeline, target: SageMakerTarget, version: st
             "create_model_package_group",
             ModelPackageGroupName=group,
             ModelPackageGroupDescription=about,
-            Tags=tag(pipeline, version)[:1],
+            Tags=tag(pipeline),
         )
     model_name = str(plan.model["ModelName"])
     package = _find_package(aws, group, model_name)

@@ -20,7 +20,6 @@ _SCALED = "sagemaker:variant:DesiredInstanceCount"
 class Plan:
     """All requests of one release; every name follows from their content."""
 
-    endpoint: str
     model: Request
     config: Request
     alarms: tuple[Request, ...]
@@ -45,13 +44,13 @@ def plan_release(pipeline: Pipeline, target: SageMakerTarget, version: str, arti
     """The requests that make ``version`` live."""
     model = _build_model(pipeline, target, version, artifact_uri)
     config = _build_config(pipeline, target, version, str(model["ModelName"]))
-    endpoint = name_endpoint(pipeline.name)
-    return Plan(endpoint, model, config, build_alarms(pipeline, target, str(config["EndpointConfigName"])))
+    return Plan(model, config, build_alarms(pipeline, target, str(config["EndpointConfigName"])))
 
 
-def tag(pipeline: Pipeline, version: str) -> list[Request]:
-    """By what a person finds whose something is."""
-    return [{"Key": "tollgate:pipeline", "Value": pipeline.name}, {"Key": "tollgate:version", "Value": version}]
+def tag(pipeline: Pipeline, version: str | None = None) -> list[Request]:
+    """By what a person finds whose something is; ``version`` for what is of one only."""
+    tags = [{"Key": "tollgate:pipeline", "Value": pipeline.name}]
+    return [*tags, {"Key": "tollgate:version", "Value": version}] if version is not None else tags
 
 
 def _build_model(pipeline: Pipeline, target: SageMakerTarget, version: str, artifact_uri: str) -> Request:

@@ -14,15 +14,15 @@ from include.declaration.models import Pipeline
 from include.declaration.sagemaker import SageMakerTarget
 from include.deployment.sagemaker.artifact import name_key, pack_model, upload_artifact
 from include.deployment.sagemaker.asked import Asked, note_asked, read_asked
+from include.deployment.sagemaker.earlier import find_earlier, list_served
 from include.deployment.sagemaker.endpoint import Seen, look_at
 from include.deployment.sagemaker.making import make_release, put_alarms
 from include.deployment.sagemaker.names import name_endpoint, read_version
-from include.deployment.sagemaker.requests import Request, build_alarms, build_rollout, plan_release
+from include.deployment.sagemaker.requests import Request, build_alarms, build_rollout, plan_release, tag
 from include.deployment.sagemaker.tidying import clear_releases, scale_endpoint, stop_scaling
-from include.deployment.served import rebuild_pointer
-from include.deployment.target import Answer, Progress, Release, TargetStatus
-from include.errors import NothingToGoBackTo, RolledBack, TargetBusy, TargetRefused, TollgateError
-from include.pointer import list_pointers
+from include.deployment.sagemaker.words import describe_rollback, refuse_to_go_back, say_busy
+from include.deployment.target import Answer, Progress, Release, State, TargetStatus
+from include.errors import TargetRefused, TollgateError
 from include.records import utc_now
 from include.settings import Settings
 
@@ -52,13 +52,13 @@ class SageMakerEndpoint:
         raises RolledBack."""
         version = release.version.version
         with pack_model(release.model_dir) as artifact:
-            uri = f"s3://{self._target.bucket}/{name_key(self._target, self._pipeline.name, artifact.sha256)}"
-            plan = plan_release(self._pipeline, self._target, version, uri)
+            key = name_key(self._target, self._pipeline.name, artifact.sha256)
+            plan = plan_release(self._pipeline, self._target, version, f"s3://{self._target.bucket}/{key}")
             seen = look_at(self._aws, self._endpoint)
             known = self._find_known(seen, version, plan.config_name, release.by)
             if known is not None:
                 return known
-            upload_artifact(self._aws, self._target, self._pipeline.name, artifact)
+            upload_artifact(self._aws, self._target.bucket, key, artifact)
         make_release(self._aws, self._pipeline, self._target, version, plan)
         return self._ask(seen, version, plan.config_name, plan.alarms, release.by, release.reason)
 
@@ -82,7 +82,7 @@ class SageMakerEndpoint:
             return self._progress(version, "live", seen.config, asked, "the live configuration is the one asked for")
         if asked is not None and wanted is not None and seen.modified == asked.seen and self._is_fresh(asked):
             return self._progress(version, "under_way", wanted, asked, "the endpoint does not show the change yet")
-        raise self._describe_rollback(seen, version, wanted, asked)
+        raise describe_rollback(self._endpoint, seen, version, wanted, asked)
 
     def status(self) -> TargetStatus:
         """See DeploymentTarget."""
@@ -102,7 +102,6 @@ class SageMakerEndpoint:
         if asked is not None and seen.live and seen.config != asked.config:
             problem = f"SageMaker serves {seen.config}, not {asked.config} as asked"
             problem += f": {seen.failure}" if seen.failure else ""
-            declared = asked.version
         elif state == "broken":
             problem = f"the endpoint is {seen.status}: {seen.failure or 'SageMaker says no more'}"
         notes = (f"endpoint {self._endpoint} ({seen.status}), configuration {seen.config or 'none yet'}",)
@@ -144,11 +143,11 @@ class SageMakerEndpoint:
         seen = look_at(self._aws, self._endpoint)
         asked = read_asked(self._settings, self._pipeline.name)
         if asked is not None and asked.by == by and seen is not None and (seen.changing or seen.config == asked.config):
-            state = "under_way" if seen.changing else "live"
+            state: State = "under_way" if seen.changing else "live"
             return self._progress(asked.version, state, asked.config, asked, f"the endpoint is {seen.status}")
-        earlier = self._find_earlier(seen, version)
+        earlier = find_earlier(self._settings, self._pipeline.name, seen, version)
         if self._aws.find("sagemaker", "describe_endpoint_config", EndpointConfigName=earlier) is None:
-            raise self._refuse_to_go_back(f"has no configuration {earlier} any more", version)
+            raise refuse_to_go_back(self._pipeline.name, f"has no configuration {earlier} any more", version)
         number = read_version(earlier) or ""
         known = self._find_known(seen, number, earlier, by)
         if known is not None:
@@ -175,18 +174,12 @@ class SageMakerEndpoint:
         if seen.changing:
             if ours and seen.status != "Deleting":
                 return self._progress(version, "under_way", config, asked, f"the endpoint is {seen.status} already")
-            raise TargetBusy(
-                f"The endpoint {self._endpoint} is {seen.status}; version {version} has to wait.",
-                next_step="It is tried again; one change at a time.",
-                target="sagemaker",
-                endpoint=self._endpoint,
-                state=seen.status,
-            )
+            raise say_busy(self._endpoint, seen, f"is {seen.status}; version {version} has to wait")
         if seen.live and seen.config == config:
             self._finish(seen)
             return self._progress(version, "live", config, asked, "it is served already")
         if ours and asked is not None and asked.by == by and seen.modified != asked.seen and seen.failure:
-            raise self._describe_rollback(seen, version, config, asked)
+            raise describe_rollback(self._endpoint, seen, version, config, asked)
         return None
 
     def _ask(
@@ -197,19 +190,13 @@ class SageMakerEndpoint:
             self._aws.drop("sagemaker", "delete_endpoint", EndpointName=self._endpoint)
             seen = look_at(self._aws, self._endpoint)
             if seen is not None:
-                raise TargetBusy(
-                    f"The endpoint {self._endpoint} had failed and is being deleted first.",
-                    next_step="It is tried again.",
-                    target="sagemaker",
-                    endpoint=self._endpoint,
-                    state=seen.status,
-                )
+                raise say_busy(self._endpoint, seen, "had failed and is being deleted first")
         before = seen.config if seen is not None else None
         asked = Asked(version, config, before, by, reason, seen.modified if seen is not None else "", utc_now())
         note_asked(self._settings, self._pipeline.name, asked)
         names = {"EndpointName": self._endpoint, "EndpointConfigName": config}
         if seen is None:
-            self._aws.make("sagemaker", "create_endpoint", **names, Tags=self._tags())
+            self._aws.make("sagemaker", "create_endpoint", **names, Tags=tag(self._pipeline))
             return self._progress(version, "under_way", config, asked, "the endpoint is being created")
         rollout = build_rollout(self._pipeline, self._target, alarms)
         guarded = {"DeploymentConfig": rollout} if rollout is not None else {}
@@ -224,9 +211,6 @@ class SageMakerEndpoint:
                 raise
         return self._progress(version, "under_way", config, asked, "the endpoint is being updated")
 
-    def _tags(self) -> list[Request]:
-        return [{"Key": "tollgate:pipeline", "Value": self._pipeline.name}]
-
     def _finish(self, seen: Seen) -> None:
         """What follows once the live configuration is the one asked for: scaling, and the clearing away of what no
         rollback needs."""
@@ -234,43 +218,17 @@ class SageMakerEndpoint:
             return
         if self._target.serverless is None:
             scale_endpoint(self._aws, self._target, self._endpoint)
-        earlier = [place for place in self._list_served() if place != seen.config]
+        earlier = [place for place in list_served(self._settings, self._pipeline.name) if place != seen.config]
         asked = read_asked(self._settings, self._pipeline.name)
         if asked is not None and asked.before:
             earlier = [asked.before, *(place for place in earlier if place != asked.before)]
         clear_releases(self._aws, self._pipeline.name, keep={seen.config, *earlier[:_KEPT]})
 
-    def _list_served(self) -> list[str]:
-        """Configurations that were live, the newest first, without those that were left."""
-        pointer = rebuild_pointer(self._settings, self._pipeline.name)
-        return [each.model_dir for each in list_pointers(pointer) if read_version(each.model_dir) is not None]
-
-    def _find_earlier(self, seen: Seen | None, version: str | None) -> str:
-        live = seen.config if seen is not None else None
-        if seen is None or live is None:
-            raise self._refuse_to_go_back("serves nothing yet", version)
-        served = self._list_served()
-        # What lies before the live one; all of it when the ledger does not know the live one.
-        before = served[served.index(live) + 1 :] if live in served else served
-        for place in before if version is None else served:
-            if place != live and version in (None, read_version(place)):
-                return place
-        wanted = f"served no version {version} before" if version else "has no earlier configuration to go back to"
-        raise self._refuse_to_go_back(wanted, version)
-
-    def _refuse_to_go_back(self, problem: str, version: str | None) -> NothingToGoBackTo:
-        return NothingToGoBackTo(
-            f"The endpoint of {self._pipeline.name} {problem}.",
-            next_step=f"Deploy it: trigger {self._pipeline.name}.deploy_model with its number as version.",
-            pipeline=self._pipeline.name,
-            version=version,
-        )
-
-    def _progress(self, version: str, state: str, config: str | None, asked: Asked | None, detail: str) -> Progress:
+    def _progress(self, version: str, state: State, config: str | None, asked: Asked | None, detail: str) -> Progress:
         before = read_version(asked.before) if asked is not None else None
         return Progress(
             version,
-            "live" if state == "live" else "under_way",
+            state,
             detail,
             previous_version=before,
             place=config or "",
@@ -279,26 +237,3 @@ class SageMakerEndpoint:
 
     def _is_fresh(self, asked: Asked) -> bool:
         return datetime.now(UTC) - datetime.fromisoformat(asked.at) < _SHOWN_WITHIN
-
-    def _describe_rollback(self, seen: Seen, version: str, wanted: str | None, asked: Asked | None) -> RolledBack:
-        reason = seen.failure or "SageMaker gives no reason"
-        if seen.live:
-            told = f"SageMaker serves version {seen.version or 'unknown'} ({seen.config}) again"
-        elif seen.status == "UpdateRollbackFailed":
-            told = "SageMaker could not put it back either: it serves both configurations, mixed"
-        else:
-            told = f"the endpoint is {seen.status} and serves nothing"
-        step = "Customers get the version before. Mend the cause and deploy again."
-        return RolledBack(
-            f"Version {version} was taken back by SageMaker: {reason.rstrip('.')}. As of now {told}.",
-            next_step=step if seen.live else "See the endpoint in SageMaker's console, and its log in CloudWatch.",
-            version=version,
-            champion=seen.version if seen.live else None,
-            stage="SageMaker's rollout",
-            statistic=reason,
-            endpoint=self._endpoint,
-            asked_config=wanted,
-            live_config=seen.config,
-            endpoint_status=seen.status,
-            asked_at=asked.at if asked is not None else None,
-        )

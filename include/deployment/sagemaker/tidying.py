@@ -34,11 +34,11 @@ def stop_scaling(aws: Aws, endpoint: str) -> None:
         aws.drop("application-autoscaling", "deregister_scalable_target", **named)
 
 
-def clear_releases(aws: Aws, pipeline_name: str, keep: Collection[str]) -> list[str]:
+def clear_releases(aws: Aws, pipeline_name: str, keep: Collection[str]) -> None:
     """Delete every configuration of the pipeline but those to ``keep``, with their alarms and models.
 
     Alarms go first, then the configuration, then the model that no kept one needs: whatever was cut short is found
-    again by its name. Returns the names of the configurations that went.
+    again by its name.
     """
     base = f"{name_endpoint(pipeline_name)}-v"
     listed = aws.each("sagemaker", "list_endpoint_configs", "EndpointConfigs", NameContains=base)
@@ -65,4 +65,3 @@ def clear_releases(aws: Aws, pipeline_name: str, keep: Collection[str]) -> list[
     for name in models:
         if belongs_to(name, pipeline_name) and name not in needed:
             aws.drop("sagemaker", "delete_model", ModelName=name)
-    return old

@@ -36,6 +36,12 @@ def test_what_stays_is_a_persons_to_mend(code: str) -> None:
     assert isinstance(error, TargetRefused) and not error.retryable
 
 
+@pytest.mark.parametrize("code", ["AccessDenied", "AccessDeniedException", "403"])
+def test_who_is_not_allowed_is_told_where_the_permissions_are(code: str) -> None:
+    error = translate(make_error(code, "Forbidden", "HeadObject", 403), "s3", "head_object")
+    assert isinstance(error, TargetRefused) and "docs/iam_policy.json" in str(error.next_step)
+
+
 @pytest.mark.parametrize(
     ("raised", "retryable"),
     [

@@ -17,7 +17,7 @@ from config.mlflow_deployments import TollgateDeployments
 from config.register import register
 from include.errors import NotBlessed
 from include.settings import PROJECT_ROOT, Settings
-from tests.unit.cloud.fake_aws import FakeAws
+from tests.unit.cloud.fake_aws import FakeAws, make_error
 from tests.unit.deployment.hosted import Hosted, declare_pipeline
 
 
@@ -76,6 +76,19 @@ def test_a_version_goes_through_the_same_steps_and_a_refusal_is_mlflows_error(
     monkeypatch.setattr("include.steps.by_hand.deploy_by_hand", refuse)
     with pytest.raises(MlflowException, match="not blessed"):
         deployments.update_deployment("parcels", "models:/parcels/2")
+
+
+def test_a_refusal_of_the_models_is_told_however_long_it_is(deployments: TollgateDeployments, hosted: Hosted) -> None:
+    hosted.go_live("1")
+
+    def refuse(moment: str, _service: str, operation: str, _parameters: Any) -> None:
+        if (moment, operation) == ("before", "invoke_endpoint"):
+            told = {"OriginalStatusCode": 400, "OriginalMessage": "x" + "é" * 400}
+            raise make_error("ModelError", "Received client error (400)", operation, 424, **told)
+
+    hosted.aws.intercept = refuse
+    with pytest.raises(MlflowException, match=r"refused it \(400\): xéé"):
+        deployments.predict("parcels", pd.DataFrame({"weight": [1.0]}))
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable
 
 from include.declaration import Pipeline
 from include.deployment.target import DeploymentTarget
 from include.errors import TollgateError
+from tests.unit.asking import AskingThreads
 from tests.unit.served_models import make_requests
 
 
@@ -18,16 +18,15 @@ def make_body(pipeline: Pipeline, rows: int) -> bytes:
     return json.dumps({"dataframe_records": frame.where(frame.notna(), None).to_dict("records")}).encode()
 
 
-class Customers:
+class Customers(AskingThreads):
     """Ask a target all the time, from beginning to end of the block."""
 
     def __init__(self, open_target: Callable[[], DeploymentTarget], body: bytes) -> None:
+        super().__init__(2)
         self.answers: list[tuple[int, str | None]] = []
         self._open, self._body = open_target, body
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(2)]
 
-    def _ask(self) -> None:
+    def _call(self, number: int) -> None:
         target = self._open()
         while not self._stop.is_set():
             try:
@@ -37,13 +36,3 @@ class Customers:
             except TollgateError as error:
                 self.answers.append((0, error.message))
             time.sleep(0.01)
-
-    def __enter__(self) -> Customers:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()

@@ -10,11 +10,10 @@ from typing import Any
 from include.declaration import Alarms, AutoRollback, CapacitySize, Pipeline, Rollout, TrafficRouting
 from include.declaration.delivery import DataCapture
 from include.deployment.door import open_target
-from include.deployment.recorded import record_live
 from include.deployment.target import DeploymentTarget, Progress
 from include.settings import Settings
 from tests.emulator.running import REGISTRY, RunningEmulator
-from tests.unit.deployment.hosted import declare_pipeline
+from tests.unit.deployment.hosted import declare_pipeline, record_served
 from tests.unit.deployment.targets import Models
 
 BUCKET = "tollgate-models"
@@ -68,8 +67,7 @@ class Emulated:
         return progress
 
     def record(self, progress: Progress, left: str | None = None) -> None:
-        given = (self.settings, self.pipeline.name, "sagemaker", "url", progress, "2013-01", "a test", "because")
-        record_live(*given, left=left)
+        record_served(self.settings, self.pipeline, progress, left)
 
     def go_live(self, number: str) -> Progress:
         self.open().deploy(self.models.make_release(number, bad=False, by=""))

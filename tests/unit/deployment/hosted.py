@@ -49,6 +49,11 @@ def declare_pipeline(name: str = "parcels", rollout: Rollout | None = None, **ch
     return make_pipeline(name, deployment=Deployment(target=declare_target(**changes), rollout=rollout))
 
 
+def record_served(settings: Settings, pipeline: Pipeline, progress: Progress, left: str | None = None) -> None:
+    """What the steps write down once a version is live."""
+    record_live(settings, pipeline.name, "sagemaker", "url", progress, "2013-01", "a test", "because", left=left)
+
+
 @dataclass
 class Hosted:
     """One pipeline's target on an AWS in memory, with models 1 to 3 to deploy."""
@@ -82,9 +87,7 @@ class Hosted:
         return progress
 
     def record(self, progress: Progress, left: str | None = None) -> None:
-        record_live(
-            self.settings, self.pipeline.name, "sagemaker", "url", progress, "2013-01", "a test", "because", left=left
-        )
+        record_served(self.settings, self.pipeline, progress, left)
 
     @property
     def live_config(self) -> str:

@@ -10,13 +10,12 @@ from typing import Protocol
 
 from include.declaration import AutoRollback, Deployment, Pipeline, Rollout, TrafficRouting
 from include.deployment.door import open_target
-from include.deployment.recorded import record_live
 from include.deployment.target import DeploymentTarget, Progress, Release
 from include.scoring.scorer import Scorer
 from include.settings import Settings
 from tests.unit.cloud.fake_aws import FakeAws
 from tests.unit.deployment.conftest import write_predictions
-from tests.unit.deployment.hosted import declare_pipeline
+from tests.unit.deployment.hosted import declare_pipeline, record_served
 from tests.unit.deployment.steps import StartEndpoint, make_version
 from tests.unit.factory import make_pipeline
 from tests.unit.served_models import fit_scorer, save_compiled
@@ -68,7 +67,8 @@ class Models:
 
 
 class LocalHarness:
-    """The endpoint's own process on this machine; what is under way has ended when ``deploy`` returns."""
+    """The endpoint's own process on this machine. What is under way has ended when ``deploy`` returns, and its workers
+    say so a moment later."""
 
     def __init__(self, settings: Settings, folder: Path, start_endpoint: StartEndpoint) -> None:
         rollout = Rollout(
@@ -80,10 +80,7 @@ class LocalHarness:
         self.pipeline = make_pipeline(deployment=Deployment(rollout=rollout, swap_seconds=60, sandbox_seconds=60))
         self._models = Models(self.pipeline, folder)
         self._server = start_endpoint()
-        deadline = time.monotonic() + 60
-        while self.open().status().state == "changing":
-            assert time.monotonic() < deadline, "the endpoint is still starting"
-            time.sleep(0.05)
+        self.settle()
 
     def open(self) -> DeploymentTarget:
         return open_target(self.settings, self.pipeline)
@@ -92,7 +89,10 @@ class LocalHarness:
         return self._models.make_release(number, bad=bad, by=by)
 
     def settle(self, *, failed: bool = False) -> None:
-        pass
+        deadline = time.monotonic() + 60
+        while self.open().status().state == "changing":
+            assert time.monotonic() < deadline, "the endpoint is still starting, or its rollout goes on"
+            time.sleep(0.05)
 
     def record(self, progress: Progress, left: str | None = None) -> None:
         pass  # it does so itself
@@ -123,8 +123,7 @@ class SageMakerHarness:
         self.aws.settle("an alarm is in ALARM state" if failed else "")
 
     def record(self, progress: Progress, left: str | None = None) -> None:
-        given = (self.settings, self.pipeline.name, "sagemaker", "url", progress, "2013-01", "a test", "because")
-        record_live(*given, left=left)
+        record_served(self.settings, self.pipeline, progress, left)
 
     def list_made(self) -> list[str]:
         made = ("ModelName", "EndpointConfigName", "ModelPackageDescription")

@@ -200,6 +200,8 @@ def test_only_a_version_that_served_can_be_gone_back_to(hosted: Hosted) -> None:
     hosted.go_live("2")
     with pytest.raises(NothingToGoBackTo, match="served no version 7"):
         hosted.target.roll_back("7", "a/run", "why")
+    with pytest.raises(NothingToGoBackTo, match="served no version 2 before"):
+        hosted.target.roll_back("2", "a/run", "it is live")
     hosted.aws.configs.pop(next(name for name in hosted.aws.configs if "-v1-" in name))
     with pytest.raises(NothingToGoBackTo, match="any more"):
         hosted.target.roll_back("1", "a/run", "why")

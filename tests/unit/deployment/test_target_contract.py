@@ -75,6 +75,7 @@ def test_the_next_version_names_the_one_before_and_nothing_is_made_twice(harness
     assert (again.state, again.version, again.previous_version) == ("live", "2", "1")
     made = harness.list_made()
     assert len(made) == len(set(made))
+    harness.settle()
     assert harness.open().status().agree
 
 

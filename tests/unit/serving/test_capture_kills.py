@@ -9,7 +9,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections import Counter
@@ -24,6 +23,7 @@ from include.scoring.scorer import Scorer
 from include.serving.capture.convert import convert_closed
 from include.serving.capture.folder import list_segments
 from include.settings import PROJECT_ROOT
+from tests.unit.asking import AskingThreads
 from tests.unit.factory import make_pipeline
 from tests.unit.served_models import point_at, save_compiled, serve, wait_for
 
@@ -47,27 +47,16 @@ def write_models(scorer: Scorer, home: Path, **capture: float) -> None:
     point_at(folder, "1")
 
 
-class Callers:
+class Callers(AskingThreads):
     """Callers with an id for each request; ``acknowledged`` holds those whose answer said that they are captured."""
 
     def __init__(self, port: int, count: int = 4) -> None:
+        super().__init__(count)
         self.port = port
         # Not id(self): the next callers may be given the memory of these.
         self._name = uuid.uuid4().hex
         self.acknowledged: set[str] = set()
         self.answered = 0
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._call, args=(number,)) for number in range(count)]
-
-    def __enter__(self) -> Callers:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
 
     def _call(self, number: int) -> None:
         connection = None

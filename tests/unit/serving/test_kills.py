@@ -20,6 +20,7 @@ import pytest
 
 from include.pointer import read_pointer
 from include.scoring.scorer import Scorer
+from tests.unit.asking import AskingThreads
 from tests.unit.factory import make_pipeline
 from tests.unit.served_models import Server, fit_scorer, make_requests, point_at, save_compiled, serve, wait_for
 
@@ -49,37 +50,26 @@ def folder(home: Path) -> Path:
     return home / "serving" / "parcels"
 
 
-class Callers:
+class Callers(AskingThreads):
     """Four that ask without a pause, whatever becomes of the server. Every answer must be that of the version which it
     names; ``wrong`` are those that are not."""
 
     def __init__(self, port: int, scorer: Scorer, other: Scorer) -> None:
+        super().__init__(4)
         requests = make_requests(make_pipeline(), 5, seed=3)
         self._body = requests.to_csv(index=False).encode()
         self._right = [each.predict(requests) for each in (scorer, other)]
         assert np.abs(self._right[0] - self._right[1]).min() > 1e-4
         self._port = port
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._call) for _ in range(4)]
         self.wrong: list[Any] = []
         self.answers: Counter[tuple[int, str]] = Counter()
-
-    def __enter__(self) -> Callers:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
 
     def wait_for_versions(self, count: int) -> None:
         """Wait until so many versions have answered from now on."""
         before = Counter(self.answers)
         wait_for(lambda: sum(status == 200 for status, _ in Counter(self.answers) - before) >= count)
 
-    def _call(self) -> None:
+    def _call(self, number: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
         while not self._stop.is_set():
             try:

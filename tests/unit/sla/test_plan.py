@@ -12,6 +12,7 @@ from include.records import write_file_atomically
 from include.settings import Settings
 from include.sla.plan import Plan, PlannedLimit, list_sources, make_plan, name_plan, plan_pipeline, read_plan
 from tests.unit.declaration.test_loader import declare, forget_imported_pipelines
+from tests.unit.deployment.hosted import declare_pipeline
 from tests.unit.factory import make_pipeline
 
 __all__ = ["forget_imported_pipelines"]
@@ -48,6 +49,12 @@ def test_every_declared_limit_is_in_the_plan(settings: Settings) -> None:
 
 def test_without_an_objective_no_endpoint_is_asked(settings: Settings) -> None:
     assert plan_pipeline(settings, make_pipeline(), 0.0).latency is None
+
+
+def test_no_endpoint_of_this_machine_is_asked_where_a_service_serves(settings: Settings) -> None:
+    hosted = declare_pipeline()
+    deployment = hosted.deployment.model_copy(update={"latency": LatencyGate(p99_ms=20.0)})
+    assert plan_pipeline(settings, hosted.model_copy(update={"deployment": deployment}), 0.0).latency is None
 
 
 @pytest.fixture

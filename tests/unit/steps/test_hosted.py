@@ -17,7 +17,7 @@ from include.settings import Settings
 from include.steps.by_hand import deploy_by_hand, retire_by_hand
 from include.steps.hosted import begin_rollout, finish_rollout, look_at_rollout
 from include.steps.hosted_order import compare_hosted
-from include.steps.hosted_rollback import begin_rollback, finish_rollback
+from include.steps.hosted_rollback import begin_rollback, finish_rollback, go_back_and_wait
 from include.tracking.client import open_client
 from include.tracking.registry import get_champion, get_version
 from tests.unit.cloud.fake_aws import FakeAws
@@ -126,6 +126,9 @@ def test_a_person_goes_back_and_registry_ledger_and_mail_say_so(loop: Loop) -> N
     assert (begun.version, begun.previous_version) == ("1", "2")
     again = begin_rollback(loop.settings, loop.pipeline, **given, version=None, connection=loop.aws)
     assert again.place == begun.place
+    with pytest.raises(TargetBusy):
+        finish_rollback(loop.settings, loop.pipeline, begun, **given, connection=loop.aws)
+    assert loop.champion() == "2"
     loop.aws.settle()
     done = finish_rollback(loop.settings, loop.pipeline, begun, **given, connection=loop.aws)
     assert (done.left, done.version, done.problems) == ("2", "1", ())
@@ -137,6 +140,15 @@ def test_a_person_goes_back_and_registry_ledger_and_mail_say_so(loop: Loop) -> N
     assert any("alice rolled back" in mail for mail in loop.mails())
     with pytest.raises(VersionLeft):
         loop.begin("2", run="another")
+
+
+def test_from_a_shell_going_back_returns_once_it_is_live(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop.deploy("1")
+    loop.deploy("2")
+    monkeypatch.setattr("include.steps.hosted_rollback.time.sleep", lambda _: loop.aws.settle())
+    given = {"by": "a command", "who": "alice", "reason": "too gloomy"}
+    done = go_back_and_wait(loop.settings, loop.pipeline, **given, version=None, connection=loop.aws)
+    assert (done.left, done.version, loop.champion()) == ("2", "1", "1")
 
 
 def test_only_a_blessed_version_is_gone_back_to(loop: Loop) -> None:
