@@ -14,7 +14,7 @@ RETRIES = 3
 TASK_LIMIT = timedelta(minutes=15)
 # Tasks that may take as long as the declaration says a training may.
 _TRAINING = ("prepare_training_set", "fit_candidate")
-_ROLLOUT = ("shift_traffic", "await_rollout", "await_rollback")
+_ROLLOUT = ("shift_traffic", "await_rollout")
 
 
 def limit_training(pipeline: Pipeline) -> timedelta:

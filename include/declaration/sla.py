@@ -32,6 +32,7 @@ STAGE_TASKS: dict[str, tuple[str, ...]] = {
         "measure_latency",
         "apply_decision",
         "shift_traffic",
+        "await_rollout",
         "deploy_champion",
         "close_deployment",
     ),

@@ -103,8 +103,8 @@ def test_every_task_may_have_an_sla_but_those_that_wait_for_data_or_a_person(dag
 
     for stage, tasks in STAGE_TASKS.items():
         named = {task_id.rpartition(".")[2] for task_id in dag_bag.dags[f"{PIPELINE}.{stage}"].task_ids}
-        # Tasks of a pipeline that asks for an approval.
-        optional = {"apply_decision"} if stage == "deploy_model" else set()
+        # Tasks of a pipeline that asks for an approval, and of one that a service serves.
+        optional = {"apply_decision", "await_rollout"} if stage == "deploy_model" else set()
         assert set(tasks) - named == optional
         assert named - set(tasks) == ({"find_arrivals"} if stage == "data_refresh" else set())
 
