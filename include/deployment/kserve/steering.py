@@ -84,7 +84,7 @@ class Steering:
             if known is not None and known.release == planned.release and not known.ended:
                 return self._tell("under_way", known, "it was asked for already")
             if seen.is_settled:
-                return self._finish(known or planned, "it is served already")
+                return self._finish(known or replace(planned, began_at=self._clock()), "it is served already")
         self._refuse_while_busy(seen, version)
         folder = Path(self._target.storage_folder) if self._target.storage_folder is not None else None
         publish_model(self._aws, release.model_dir, self._locate(version), folder)

@@ -60,6 +60,16 @@ def test_retiring_removes_the_service_and_leaves_the_files(bench: Bench, cluster
     bench.follow("1", bench.open().deploy(bench.release("1", by="again")))
 
 
+def test_a_service_that_the_ledger_has_forgotten_is_adopted(bench: Bench, cluster: Cluster) -> None:
+    bench.serve("1")
+    (bench.settings.records_root / "parcels" / "kserve" / "1.json").unlink()
+    writes = cluster.writes()
+    bench.clock.now = 86_400.0
+    assert bench.open().deploy(bench.release("1")).state == "live"
+    assert cluster.writes() == writes
+    assert bench.open().status().since == "1970-01-02T00:00:00.000+00:00"
+
+
 def test_what_others_noted_on_the_service_stays(bench: Bench, cluster: Cluster) -> None:
     bench.serve("1")
     cluster.services["parcels"]["metadata"]["annotations"]["team"] = "parcels"
