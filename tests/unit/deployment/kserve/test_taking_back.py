@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from include.deployment.kserve.changes import find_leaving
 from include.errors import RolledBack, TargetBusy
 from tests.unit.deployment.kserve.cluster import Cluster
 from tests.unit.deployment.kserve.conftest import Bench
@@ -131,7 +132,9 @@ def test_an_abandoned_taking_back_does_not_block_nor_come_back(bench: Bench, clu
     with pytest.raises(TargetBusy, match="giving version 2 up"):
         bench.open().deploy(bench.release("3"))
     bench.clock.now += 61
-    bench.follow("3", bench.open().deploy(bench.release("3")))
+    progress = bench.open().deploy(bench.release("3"))
+    assert find_leaving(bench.settings, "parcels") is None, "nobody goes on with it"
+    bench.follow("3", progress)
     assert cluster.shares() == {"3": 100}
 
 
