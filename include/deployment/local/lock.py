@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
-from include.deployment.file_lock import hold_lock, take_lock
 from include.errors import DeploymentStopped, EndpointUnavailable
+from include.records import make_folder
 
 _DEPLOYMENT, _ROLLBACK, _ROLLOUT = "deploy.lock", "rollback.lock", "rollout.lock"
 
@@ -46,7 +48,7 @@ def is_rolling_back(endpoint_folder: Path) -> bool:
     """Whether somebody rolls the endpoint back just now."""
     try:
         with (endpoint_folder / _ROLLBACK).open() as file:
-            return not take_lock(file, fcntl.LOCK_SH)
+            return not _take(file, fcntl.LOCK_SH)
     except FileNotFoundError:
         return False
 
@@ -63,15 +65,26 @@ def give_way(endpoint_folder: Path, version: str) -> None:
         )
 
 
+def _take(file: IO[str], how: int) -> bool:
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def _hold(endpoint_folder: Path, name: str, seconds: float, what: str, then: str) -> Iterator[None]:
-    def refuse() -> EndpointUnavailable:
-        return EndpointUnavailable(
-            f"Another {what} the endpoint {endpoint_folder.name} is under way.",
-            next_step=f"Wait for it to end, {then}.",
-            url=None,
-            version=None,
-        )
-
-    with hold_lock(endpoint_folder / name, seconds, refuse):
+    make_folder(endpoint_folder)
+    deadline = time.monotonic() + seconds
+    with (endpoint_folder / name).open("a") as file:
+        while not _take(file, fcntl.LOCK_EX):
+            if time.monotonic() >= deadline:
+                raise EndpointUnavailable(
+                    f"Another {what} the endpoint {endpoint_folder.name} is under way.",
+                    next_step=f"Wait for it to end, {then}.",
+                    url=None,
+                    version=None,
+                )
+            time.sleep(0.05)
         yield
