@@ -48,13 +48,16 @@ _DENIED = {
 }
 _MISSING = {"404", "NoSuchKey", "NotFound", "ResourceNotFound", "ResourceNotFoundException", "ObjectNotFoundException"}
 _SECRET = re.compile(
-    r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b|(?i:x-amz-(?:signature|security-token|credential)|authorization)\s*[=:]\s*\S+"
+    r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b"
+    r"|(?i:x-amz-(?:signature|security-token|credential)|authorization)\s*[=:]\s*(?:(?i:bearer|basic)\s+)?\S+"
+    # Alone where http.client quotes a header that it does not send; "bearer token" is no secret.
+    r"|\b(?i:bearer|basic)\s+[\w.~+/=-]{16,}"
 )
 _LONGEST = 500
 
 
 def hide_secrets(text: str) -> str:
-    """A message without what identifies or proves a caller."""
+    """A message without what identifies or proves a caller, to AWS or to Kubernetes."""
     return _SECRET.sub("(not shown)", text)[:_LONGEST]
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from include.cloud.failures import hide_secrets
 from include.errors import TargetRefused, TargetUnavailable, TollgateError
 
 # Every change is made under this name: `kubectl get -o yaml --show-managed-fields` tells them from others'.
 FIELD_MANAGER = "tollgate"
-_LONGEST = 500
 # What the API server asks a caller to do again: a time-out of its own, too many requests, a token to be read anew.
 _LATER = {401, 408, 429}
 _NEXT_STEPS = {
@@ -119,12 +119,12 @@ class Kubernetes:
             ) from error
         except (ConfigException, OpenApiException, ValueError) as error:
             raise TargetRefused(
-                f"The Kubernetes API server was not asked ({call}): {_shorten(str(error))}",
+                f"The Kubernetes API server was not asked ({call}): {_read_line(str(error))}",
                 next_step="Run it inside the cluster, or give it a kubeconfig with the context that the target names.",
                 target="kserve",
                 call=call,
                 code=type(error).__name__,
-            ) from error
+            ) from None  # a traceback would show the text whole: http.client quotes the header that it does not send
 
     def _open(self) -> Any:
         if self._api is None:
@@ -167,8 +167,9 @@ def _read_message(error: Any) -> str:
         said = json.loads(error.body)["message"]
     except (TypeError, ValueError, KeyError):
         said = error.reason or "no reason given"
-    return _shorten(str(said))
+    return _read_line(str(said))
 
 
-def _shorten(text: str) -> str:
-    return " ".join(text.split())[:_LONGEST]
+def _read_line(text: str) -> str:
+    """A text on one line, without what proves a caller."""
+    return hide_secrets(" ".join(text.split()))

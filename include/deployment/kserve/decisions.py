@@ -71,7 +71,7 @@ def _decide_start(seen: Seen, change: Change, rollout: Rollout, failure: str, gr
         if seen.carries_all(change.release):
             return Decision("live", change, "its revision is ready and gets every request")
         return Decision("wait", change, f"its revision is being brought up: {seen.describe()}")
-    if seen.is_ready and seen.latest_is_ready and seen.ready == change.release:
+    if seen.is_up(change.release):
         first = _list_percents(change, rollout)[0]
         return Decision("share", change, f"its revision is ready: {first} % of the requests next", first)
     return Decision("wait", change, f"its revision is being brought up without requests: {seen.describe()}")
@@ -142,7 +142,6 @@ def decide_back(seen: Seen | None, change: Change, limit: float, now: float) -> 
     if late:
         told = f"Version {change.previous_version} gets every request; restoring its service is not over"
         return Decision("done", change, f"{told}: {seen.describe()}")
-    ready = seen.is_ready and seen.latest_is_ready and seen.ready == before and _is_shown(seen, change)
-    if seen.percent is not None and ready:
+    if seen.percent is not None and seen.is_up(before) and _is_shown(seen, change):
         return Decision("share", change, "the service's own revision of it is ready", None)
     return Decision("wait", change, f"the version before is being restored: {seen.describe()}")

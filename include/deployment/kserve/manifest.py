@@ -30,21 +30,17 @@ def locate_model(target: KServeTarget, pipeline: str, version: str) -> str:
     return f"{target.storage_prefix}/{pipeline}/{version}"
 
 
-def build_manifest(
-    pipeline: Pipeline, target: KServeTarget, version: str, canary_traffic_percent: int | None = None
-) -> Manifest:
-    """The InferenceService that serves ``version``; with a percentage, beside the revision that serves all else.
+def build_manifest(pipeline: Pipeline, target: KServeTarget, version: str) -> Manifest:
+    """The InferenceService that serves ``version``, without a canary (``writing.set_percent`` adds one).
 
-    The label ``tollgate/release`` names the version and a digest of all but the percentage: two services with the same
-    one answer alike.
+    The label ``tollgate/release`` names the version and a digest of the rest: two services with the same one answer
+    alike.
     """
     predictor = _build_predictor(target, version, locate_model(target, pipeline.name, version))
     identity = json.dumps([version, predictor], sort_keys=True).encode()
     release = f"{version}-{hashlib.sha256(identity).hexdigest()[:12]}"
     labels = {PIPELINE_LABEL: pipeline.name, VERSION_LABEL: version, RELEASE_LABEL: release}
     predictor["labels"] = labels
-    if canary_traffic_percent is not None:
-        predictor["canaryTrafficPercent"] = canary_traffic_percent
     return {
         "apiVersion": API_VERSION,
         "kind": "InferenceService",

@@ -79,10 +79,13 @@ class Seen:
         """The version that most requests get."""
         return self.versions.get(self.served_release or "")
 
+    def is_up(self, release: str) -> bool:
+        """Whether ``release`` is ready and the latest, whoever gets the requests."""
+        return self.is_ready and self.latest_is_ready and self.ready == release
+
     def carries_all(self, release: str) -> bool:
         """Whether ``release`` is ready, the latest, and gets every request."""
-        latest = self.latest_is_ready and self.ready == release
-        return self.is_ready and latest and self.traffic.get(release, 0) == 100
+        return self.is_up(release) and self.traffic.get(release, 0) == 100
 
     def find_status(self, condition: str) -> str:
         """A condition's status; "Unknown" for one that is not there yet."""
@@ -109,10 +112,15 @@ class Seen:
         return [(name, one) for name, one in known if one.status != "True" and one.text]
 
 
+def name_services(namespace: str) -> Resource:
+    """InferenceServices of a namespace."""
+    return Resource("serving.kserve.io", "v1beta1", "inferenceservices", namespace)
+
+
 def look_at(kubernetes: Kubernetes, namespace: str, name: str, pipeline: str) -> Seen | None:
     """One look at an InferenceService and its revisions; None when there is none. Raises TargetUnavailable,
     TargetRefused."""
-    document = kubernetes.find(Resource("serving.kserve.io", "v1beta1", "inferenceservices", namespace), name)
+    document = kubernetes.find(name_services(namespace), name)
     if document is None:
         return None
     revisions = Resource("serving.knative.dev", "v1", "revisions", namespace)

@@ -19,12 +19,12 @@ from include.deployment.kserve.changes import (
     read_change,
 )
 from include.deployment.kserve.decisions import Decision, decide_back, decide_forward
-from include.deployment.kserve.manifest import MODE, RELEASE_LABEL, build_manifest, locate_model
-from include.deployment.kserve.observed import Seen, look_at
+from include.deployment.kserve.manifest import MODE, build_manifest, locate_model
+from include.deployment.kserve.observed import Seen, look_at, name_services
 from include.deployment.kserve.schema import check_manifest
 from include.deployment.kserve.storage import publish_model
 from include.deployment.kserve.words import Words, say_served
-from include.deployment.kserve.writing import create_service, name_services, patch_percent, replace_service, set_percent
+from include.deployment.kserve.writing import create_service, patch_percent, replace_service, set_percent
 from include.deployment.left import refuse_left
 from include.deployment.target import Progress, Release, State
 from include.settings import Settings
@@ -75,23 +75,19 @@ class Steering:
         refuse_left(self._settings, self._pipeline.name, version)
         manifest = build_manifest(self._pipeline, self._target, version)
         check_manifest(manifest)
-        wanted = manifest["spec"]["predictor"]["labels"][RELEASE_LABEL]
         seen, known = self.look(), self._read(version)
         if known is not None and known.failed and known.by == release.by:
             # One run asks once: its second try hears what came of the first.
             return self.check(version)
-        if seen is not None and seen.release == wanted:
-            if known is not None and known.release == wanted and not known.ended:
+        planned = plan_change(self._settings, self._pipeline.name, manifest, seen, "deploy", release.by, release.reason)
+        if seen is not None and seen.release == planned.release:
+            if known is not None and known.release == planned.release and not known.ended:
                 return self._tell("under_way", known, "it was asked for already")
             if seen.is_settled:
-                change = known or plan_change(
-                    self._settings, self._pipeline.name, manifest, seen, "deploy", release.by, release.reason
-                )
-                return self._finish(change, "it is served already")
+                return self._finish(known or replace(planned, began_at=self._clock()), "it is served already")
         self._refuse_while_busy(seen, version)
         folder = Path(self._target.storage_folder) if self._target.storage_folder is not None else None
         publish_model(self._aws, release.model_dir, self._locate(version), folder)
-        planned = plan_change(self._settings, self._pipeline.name, manifest, seen, "deploy", release.by, release.reason)
         return self._ask(seen, planned)
 
     def check(self, version: str) -> Progress:

@@ -54,5 +54,7 @@ def _copy(model_dir: Path, target: Path) -> None:
     draft = target.with_name(f".{target.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
     shutil.copytree(model_dir, draft)
+    for path in [*draft.rglob("*"), draft]:
+        sync_path(path)
     draft.rename(target)
     sync_path(target.parent)

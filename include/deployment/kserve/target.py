@@ -20,9 +20,8 @@ from include.deployment.kserve.asking import ask_model
 from include.deployment.kserve.changes import find_leaving, read_change
 from include.deployment.kserve.lock import hold_service
 from include.deployment.kserve.manifest import VERSION_LABEL, read_label
-from include.deployment.kserve.observed import Seen, look_at
+from include.deployment.kserve.observed import Seen, look_at, name_services
 from include.deployment.kserve.steering import Steering
-from include.deployment.kserve.writing import name_services
 from include.deployment.target import Answer, Progress, Release, TargetStatus
 from include.errors import TargetUnavailable, TollgateError
 from include.settings import Settings

@@ -7,15 +7,10 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from include.cloud.kubernetes import Kubernetes, Resource
+from include.cloud.kubernetes import Kubernetes
 from include.deployment.kserve.manifest import Manifest
-from include.deployment.kserve.observed import Seen
+from include.deployment.kserve.observed import Seen, name_services
 from include.deployment.kserve.schema import check_manifest
-
-
-def name_services(namespace: str) -> Resource:
-    """InferenceServices of a namespace."""
-    return Resource("serving.kserve.io", "v1beta1", "inferenceservices", namespace)
 
 
 def set_percent(manifest: Mapping[str, Any], percent: int | None) -> Manifest:

@@ -70,6 +70,12 @@ def test_no_message_shows_who_signed_or_how() -> None:
     assert "AKIA" not in f"{error} {error.facts}"
 
 
+@pytest.mark.parametrize("written", ["Authorization: Bearer {}", "value b'bearer {}'", "authorization=basic {}"])
+def test_no_message_shows_what_a_header_proves(written: str) -> None:
+    assert "eyJhbGciOi" not in hide_secrets(written.format("eyJhbGciOi.eyJzdWIiOi-J_.sig"))
+    assert hide_secrets("invalid bearer token") == "invalid bearer token"
+
+
 def test_a_name_that_is_missing_or_taken_is_no_failure() -> None:
     fake = FakeAws()
     calls = Aws(fake)

@@ -28,7 +28,8 @@ class Killed(BaseException):
 
 class Cluster:
     """Objects, and what was asked for. ``broken`` are versions whose revision never gets ready; ``follow``: the
-    controller follows before each look; ``fault(number, method, applied)`` may raise or give a status to answer."""
+    controller follows before each look; ``before_answer`` and ``after_change`` are told each call's number and method,
+    and may raise or give a status to answer."""
 
     def __init__(self) -> None:
         self.services: dict[str, dict[str, Any]] = {}

@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from include.declaration import Deployment, KServeTarget, Rollout, TrafficRouting
 from include.deployment.door import open_target
@@ -20,6 +18,7 @@ from include.serving.model import load_model
 from include.serving.schema import RequestRefused
 from include.settings import Settings
 from tests.unit.deployment.kserve.cluster import Cluster, ClusterServer
+from tests.unit.deployment.kserve.ingress import serve_ingress
 from tests.unit.deployment.targets import Models
 from tests.unit.factory import make_pipeline
 
@@ -48,7 +47,7 @@ class KServeHarness:
             storage_prefix="pvc://models/v",
             storage_folder=str(self._claim),
             image="tollgate-serving",
-            ingress_url=stack.enter_context(self._serve_ingress()),
+            ingress_url=stack.enter_context(serve_ingress(self.answer)),
         )
         self.pipeline = make_pipeline(deployment=Deployment(target=target, rollout=rollout, swap_seconds=_GRACE))
         self._models = Models(self.pipeline, folder)
@@ -84,38 +83,13 @@ class KServeHarness:
     def go_away(self) -> None:
         self.cluster.before_answer = lambda _number, _method: 503
 
-    @contextlib.contextmanager
-    def _serve_ingress(self) -> Any:
-        harness = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                status, told = harness.answer(str(self.headers["content-type"]), body)
-                content = json.dumps(told).encode()
-                self.send_response(status)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *arguments: Any) -> None:
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    def answer(self, content_type: str, body: bytes) -> tuple[int, dict[str, Any]]:
+    def answer(self, _path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
         """What the model of the version with the most requests says."""
         shares = self.cluster.shares()
         version = max(shares, key=lambda number: shares[number])
         model = load_model(self._claim / "v" / self.pipeline.name / version, version)
         try:
-            return 200, {"predictions": list(model.answer(content_type, body)), "model_version": version}
+            predictions = list(model.answer(headers["content-type"], body))
         except RequestRefused as error:
-            return 400, {"message": error.message}
+            return 400, {}, json.dumps({"message": error.message}).encode()
+        return 200, {}, json.dumps({"predictions": predictions, "model_version": version}).encode()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -15,6 +13,7 @@ from include.deployment.kserve.asking import ask_model
 from include.errors import TargetUnavailable
 from tests.unit.deployment.kserve.cluster import Cluster
 from tests.unit.deployment.kserve.conftest import Bench, declare
+from tests.unit.deployment.kserve.ingress import serve_ingress
 
 URL = "http://parcels.models.example.com"
 V2 = json.dumps({"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [1.0]}]}).encode()
@@ -28,33 +27,16 @@ class Ingress:
         self.asked: list[dict[str, Any]] = []
         self.status = 200
 
+    def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        self.asked.append({"path": path, "host": headers["host"], "body": body})
+        return self.status, {"x-model-version": "3"}, b'{"predictions": [0.5]}'
+
 
 @pytest.fixture
 def ingress() -> Iterator[tuple[Ingress, str]]:
     kept = Ingress()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            kept.asked.append({"path": self.path, "host": self.headers["host"], "body": body})
-            content = b'{"predictions": [0.5]}'
-            self.send_response(kept.status)
-            self.send_header("content-type", "application/json")
-            self.send_header("x-model-version", "3")
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *arguments: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield kept, f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serve_ingress(kept.answer) as url:
+        yield kept, url
 
 
 def make_target(url: str, **changes: Any) -> KServeTarget:

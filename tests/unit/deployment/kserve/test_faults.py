@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -274,3 +275,19 @@ def test_without_a_cluster_it_says_what_is_missing(
     with pytest.raises(TargetRefused, match="kubeconfig"):
         target.deploy(bench.release("1"))
     assert target.status().state == "down"
+
+
+def test_a_token_that_cannot_be_sent_is_not_shown(bench: Bench) -> None:
+    """A token's file with a line break at its end, as an editor leaves it."""
+    from kubernetes.client import ApiClient, Configuration
+
+    from include.deployment.kserve.target import KServeEndpoint
+
+    settings = Configuration(host=bench.url)
+    settings.api_key = {"authorization": "bearer eyJhbGciOi.eyJzdWIiOi.sig\n"}
+    given = bench.pipeline.deployment.target
+    target = KServeEndpoint(bench.settings, bench.pipeline, given, ApiClient(settings))  # type: ignore[arg-type]
+    with pytest.raises(TargetRefused, match="Invalid header value") as raised:
+        target.deploy(bench.release("1"))
+    shown = "".join(traceback.format_exception(raised.value))
+    assert "eyJhbGciOi" not in shown

@@ -15,6 +15,7 @@ import pytest
 from include.declaration import KServeTarget, Pipeline, Resources
 from include.deployment.kserve.manifest import build_manifest
 from include.deployment.kserve.schema import SCHEMA_FILE, check_manifest, find_problems
+from include.deployment.kserve.writing import set_percent
 from include.errors import TargetRefused
 from tests.unit.deployment.kserve.conftest import declare
 
@@ -35,7 +36,7 @@ def build(version: str = "3", percent: int | None = None, **changes: Any) -> dic
     pipeline = declare(Path("/claim"), **changes)
     target = pipeline.deployment.target
     assert isinstance(target, KServeTarget)
-    return build_manifest(pipeline, target, version, percent)
+    return set_percent(build_manifest(pipeline, target, version), percent)
 
 
 def test_mlflows_format_is_served_by_kserves_own_runtime() -> None:
