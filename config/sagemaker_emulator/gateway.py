@@ -97,7 +97,3 @@ class Gateway:
             "endpoints": sum(len(region.endpoints) for region in regions),
             "processes": sum(program.exit_code is None for program in self._services.launcher.programs),
         }
-
-    def list_regions(self) -> list[Region]:
-        """Those in use."""
-        return self.regions.list()
