@@ -7,13 +7,18 @@ import hashlib
 import subprocess
 import sys
 
+from include.errors import TransientError
 from include.settings import PROJECT_ROOT
+
+
+class InstallFailed(TransientError):
+    """An environment could not be made from its lock; facts: ``folder``, ``lock``."""
 
 
 def prepare_python(name: str) -> str:
     """The Python of ``.venv-<name>``, which is made or brought up to its lock first (needs the package index then).
 
-    Another process that wants the same waits. Raises CalledProcessError when the installing fails.
+    Another process that wants the same waits. Raises InstallFailed; why, uv itself wrote to stderr.
     """
     lock, folder = PROJECT_ROOT / f"requirements-{name}.txt", PROJECT_ROOT / f".venv-{name}"
     python, stamp = str(folder / "bin" / "python"), folder / ".installed"
@@ -24,7 +29,15 @@ def prepare_python(name: str) -> str:
             return python
         print(f"Installing {lock.name} into {folder.name}", flush=True)
         uv = [sys.executable, "-m", "uv"]
-        subprocess.run([*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], check=True)
-        subprocess.run([*uv, "pip", "sync", "--quiet", "--python", python, str(lock)], check=True)
+        try:
+            subprocess.run([*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], check=True)
+            subprocess.run([*uv, "pip", "sync", "--quiet", "--python", python, str(lock)], check=True)
+        except subprocess.CalledProcessError as error:
+            raise InstallFailed(
+                f"{lock.name} could not be installed into {folder.name}.",
+                next_step="See what uv wrote above; check that the package index can be reached, then try again.",
+                folder=str(folder),
+                lock=str(lock),
+            ) from error
         stamp.write_text(wanted)
         return python

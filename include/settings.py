@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from include.errors import SettingsError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -88,22 +90,30 @@ class Settings:
         return self.home / "outbox"
 
 
-def _read_int(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+def read_number(
+    env: Mapping[str, str], name: str, default: Number, low: Number, high: Number, kind: Callable[[str], Number]
+) -> Number:
+    """The number in ``name``, ``default`` where it is unset; ``kind`` is int or float. Raises SettingsError when it is
+    no such number from ``low`` to ``high``."""
     text = env.get(name, "").strip()
     if not text:
         return default
     try:
-        value = int(text)
+        value = kind(text)
     except ValueError:
         value = low - 1
     if not low <= value <= high:
         raise SettingsError(
-            f"{name} is {text!r}, which is not a whole number from {low} to {high}.",
+            f"{name} is {text!r}, which is not a {'whole ' if kind is int else ''}number from {low} to {high}.",
             next_step=f"Set {name} to such a number, or unset it to use {default}.",
             setting=name,
             value=text,
         )
     return value
+
+
+def _read_int(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    return read_number(env, name, default, low, high, int)
 
 
 def _find_mail_page(env: Mapping[str, str]) -> str:

@@ -16,7 +16,7 @@ from config.sagemaker_emulator.invocations import invoke
 from config.sagemaker_emulator.models import Models
 from config.sagemaker_emulator.processing import Processing
 from config.sagemaker_emulator.refusals import Refusal
-from config.sagemaker_emulator.regions import Region, Regions
+from config.sagemaker_emulator.regions import Regions
 from config.sagemaker_emulator.services import Services
 from config.sagemaker_emulator.shapes import check_request
 from config.sagemaker_emulator.tagging import Tagging
@@ -97,7 +97,3 @@ class Gateway:
             "endpoints": sum(len(region.endpoints) for region in regions),
             "processes": sum(program.exit_code is None for program in self._services.launcher.programs),
         }
-
-    def list_regions(self) -> list[Region]:
-        """Those in use."""
-        return self.regions.list()

@@ -67,11 +67,11 @@ def select_listed(request: dict[str, Any], items: list[dict[str, Any]], kind: st
         tests.append(lambda item: part.lower() in item[name].lower())
     if status := request.get("StatusEquals"):
         tests.append(lambda item: bool(item[f"{kind}Status"] == status))
-    for field_name, word in (("CreationTime", "CreationTime"), ("LastModifiedTime", "LastModifiedTime")):
+    for word in ("CreationTime", "LastModifiedTime"):
         if (after := request.get(f"{word}After")) is not None:
-            tests.append(lambda item, f=field_name, t=after: item[f].timestamp() > t)  # type: ignore[misc]
+            tests.append(lambda item, w=word, t=after: item[w].timestamp() > t)  # type: ignore[misc]
         if (before := request.get(f"{word}Before")) is not None:
-            tests.append(lambda item, f=field_name, t=before: item[f].timestamp() < t)  # type: ignore[misc]
+            tests.append(lambda item, w=word, t=before: item[w].timestamp() < t)  # type: ignore[misc]
     chosen = [item for item in items if all(test(item) for test in tests)]
     order = request.get("SortBy", "CreationTime")
     chosen.sort(

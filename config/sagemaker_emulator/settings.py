@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from include.errors import SettingsError
-from include.settings import load_settings
+from include.settings import load_settings, read_number
 
 _IMAGES = Path(__file__).with_name("images.json")
 
@@ -34,32 +33,14 @@ class EmulatorSettings:
         return f"http://127.0.0.1:{self.port}"
 
 
-def _read_number(env: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:
-    text = env.get(name, "").strip()
-    if not text:
-        return default
-    try:
-        value = float(text)
-    except ValueError:
-        value = low - 1
-    if not low <= value <= high:
-        raise SettingsError(
-            f"{name} is {text!r}, which is not a number from {low:g} to {high:g}.",
-            next_step=f"Set {name} to such a number, or unset it to use {default:g}.",
-            setting=name,
-            value=text,
-        )
-    return value
-
-
 def load_emulator_settings(env: Mapping[str, str]) -> EmulatorSettings:
     """Read the settings. Raises SettingsError when a value is no number in its range."""
     return EmulatorSettings(
-        port=int(_read_number(env, "TOLLGATE_EMULATOR_PORT", 8200, 1, 65535)),
+        port=read_number(env, "TOLLGATE_EMULATOR_PORT", 8200, 1, 65535, int),
         home=load_settings(env).home / "emulator",
         images=Path(env.get("TOLLGATE_EMULATOR_IMAGES") or _IMAGES).resolve(),
-        time_scale=_read_number(env, "TOLLGATE_EMULATOR_TIME_SCALE", 1.0, 0.0001, 100),
-        grace=_read_number(env, "TOLLGATE_EMULATOR_GRACE", 30, 0, 3600),
-        startup=_read_number(env, "TOLLGATE_EMULATOR_STARTUP", 240, 1, 3600),
-        processes=int(_read_number(env, "TOLLGATE_EMULATOR_PROCESSES", 1, 1, 16)),
+        time_scale=read_number(env, "TOLLGATE_EMULATOR_TIME_SCALE", 1.0, 0.0001, 100, float),
+        grace=read_number(env, "TOLLGATE_EMULATOR_GRACE", 30.0, 0, 3600, float),
+        startup=read_number(env, "TOLLGATE_EMULATOR_STARTUP", 240.0, 1, 3600, float),
+        processes=read_number(env, "TOLLGATE_EMULATOR_PROCESSES", 1, 1, 16, int),
     )

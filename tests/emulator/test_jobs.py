@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from config.side_environments import prepare_python
 from tests.emulator.running import ROLE
 from tests.emulator.toys import BUCKET, Toys, pack, wait_until
 
@@ -23,6 +24,8 @@ SCRIPT = Path(__file__).with_name("script.py")
 
 @pytest.fixture(scope="module")
 def prepared(toys: Toys) -> Toys:
+    # Here and not in the first job: installing may take longer than a test waits.
+    prepare_python("script-mode")
     toys.s3.put_object(Bucket=BUCKET, Key="train/rows.csv", Body=b"x,y\n1,2\n2,4\n3,6\n")
     toys.s3.put_object(Bucket=BUCKET, Key="code/sourcedir.tar.gz", Body=pack({"script.py": SCRIPT.read_bytes()}))
     return toys
